@@ -1,0 +1,259 @@
+"""Settings: one closed, frozen value, and where each part of it came from.
+
+Defaults < user file < project file < environment < flags. An unknown key is an error that names the
+nearest known one. "Off" is `None`, never -1. Nothing else in agentkit reads the environment for settings.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+from agentkit.errors import ConfigError
+
+PROJECT_FILE = "agentkit.toml"
+ENV_PREFIX = "AGENTKIT_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """Which model, and how it is loaded."""
+
+    model: str = "sprout"  # sprout, a path, hf:owner/repo[:quant | /file.gguf], http(s)://server/v1, scripted:FILE
+    context: int | None = None  # tokens; None: what the model was trained for, at most 8192
+    threads: int | None = None  # None: the physical cores
+    gpu_layers: Literal["auto", "none", "all"] = "auto"
+    dialect: str | None = None  # None: read from the GGUF
+    temperature: float = 0.0
+    seed: int = 0
+    offline: bool = False  # never download
+    remote_model: str = ""  # the model's name on a remote server
+    timeout_s: float = 120.0  # of one request to a remote server
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """How far a run may go before it must answer with what it has."""
+
+    max_turns: int | None = 24  # model calls
+    max_tool_calls: int | None = 48
+    max_tokens: int | None = 100_000  # prompt and reply tokens of all model calls
+    timeout_s: float | None = 600.0
+    planner: str = "direct"
+    result_chars: int = 4_000  # of one tool result shown to the model; the rest goes to a file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySettings:
+    """Who decides about tool calls."""
+
+    mode: Literal["manual", "auto", "yolo"] = "auto"
+    on_approval: Literal["deny", "queue"] = "deny"  # without a terminal
+    allow_tools: tuple[str, ...] = ()
+    deny_tools: tuple[str, ...] = ()
+    allow_hosts: tuple[str, ...] = ()  # private or loopback hosts that fetch_url may reach
+    commands: tuple[str, ...] = (
+        "ls", "cat", "head", "tail", "wc", "grep", "find", "echo", "date", "df", "du", "uname",
+        "whoami", "pwd", "sort", "uniq", "free", "uptime", "ps", "hostname", "id", "stat", "file",
+    )  # fmt: skip
+    approval_expiry_s: float | None = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSettings:
+    """Where runs, threads and the ledger are kept."""
+
+    url: str | None = None  # None: agentkit.db in the data folder; or a path, or postgresql://
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtensionSettings:
+    """Which installed extensions are loaded."""
+
+    enabled: bool = True
+    only: tuple[str, ...] | None = None  # names; None: all
+    disabled: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be set. Plugins' sections stand under `plugins.<name>`."""
+
+    engine: EngineSettings = EngineSettings()
+    run: RunSettings = RunSettings()
+    policy: PolicySettings = PolicySettings()
+    store: StoreSettings = StoreSettings()
+    extensions: ExtensionSettings = ExtensionSettings()
+    plugins: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """Settings with the origin of every value that is not a default."""
+
+    settings: Settings
+    origins: Mapping[str, str]  # "engine.model" -> "flag --model", "env AGENTKIT_MODEL", a file
+
+
+# Short names for what people set most.
+ALIASES = {
+    "MODEL": "engine.model",
+    "CTX": "engine.context",
+    "OFFLINE": "engine.offline",
+    "MODE": "policy.mode",
+    "MAX_TURNS": "run.max_turns",
+    "TIMEOUT": "run.timeout_s",
+}
+_NOT_SETTINGS = {"HOME", "LOG_LEVEL", "FAILPOINT"}
+
+
+def home(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Return `AGENTKIT_HOME`, under which everything is kept when it is set."""
+    value = environ.get(f"{ENV_PREFIX}HOME")
+    return Path(value).expanduser() if value else None
+
+
+def config_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of the user's `config.toml`."""
+    import platformdirs  # noqa: PLC0415  reached only where a path is needed
+
+    return home(environ) or Path(platformdirs.user_config_dir("agentkit"))
+
+
+def data_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of the database and of files that runs produce."""
+    import platformdirs  # noqa: PLC0415  reached only where a path is needed
+
+    return home(environ) or Path(platformdirs.user_data_dir("agentkit"))
+
+
+def load(
+    *,
+    flags: Mapping[str, Any] | None = None,
+    cwd: Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Loaded:
+    """Read all sources and return the settings in force.
+
+    Args:
+        flags: dotted key -> value, from the command line; `None` values are not set.
+        cwd: where the project file is looked for, from there upwards.
+        environ: the environment.
+
+    Raises:
+        ConfigError: a file cannot be read, a key is unknown, or a value does not fit.
+    """
+    settings, origins = Settings(), {}
+    for origin, key, value in _sources(flags or {}, cwd or Path.cwd(), environ):
+        settings = _set(settings, key, value, origin)
+        origins[key] = origin
+    return Loaded(settings=settings, origins=origins)
+
+
+def known_keys() -> list[str]:
+    """Return every dotted key, in order."""
+    return list(_leaves(Settings()))
+
+
+def values(settings: Settings) -> dict[str, Any]:
+    """Return every dotted key with its value; plugins' sections are flattened under `plugins.`."""
+    found = {key: _get(settings, key) for key in _leaves(settings)}
+    for name, section in settings.plugins.items():
+        found |= {f"plugins.{name}.{key}": value for key, value in section.items()}
+    return found
+
+
+def find_project_file(cwd: Path) -> Path | None:
+    """Return the nearest `agentkit.toml`, upwards from `cwd`."""
+    return next((path for folder in (cwd, *cwd.parents) if (path := folder / PROJECT_FILE).is_file()), None)
+
+
+def _sources(flags: Mapping[str, Any], cwd: Path, environ: Mapping[str, str]) -> Iterator[tuple[str, str, Any]]:
+    for path in (config_dir(environ) / "config.toml", find_project_file(cwd)):
+        if path is not None and path.is_file():
+            for key, value in _flatten(_read(path)):
+                yield str(path), key, value
+    for name, text in sorted(environ.items()):
+        rest = name.removeprefix(ENV_PREFIX)
+        if name != rest and rest not in _NOT_SETTINGS:
+            yield f"env {name}", ALIASES.get(rest, rest.lower().replace("__", ".")), text
+    for key, value in flags.items():
+        if value is not None:
+            yield "flag", key, value
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML ({error}); mend the line, or move the file away") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+
+
+def _flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in table.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{key}.")
+        else:
+            yield key, value
+
+
+def _leaves(section: Any, prefix: str = "") -> Iterator[str]:
+    for item in fields(section):
+        value = getattr(section, item.name)
+        if is_dataclass(value):
+            yield from _leaves(value, f"{prefix}{item.name}.")
+        elif item.name != "plugins":
+            yield f"{prefix}{item.name}"
+
+
+def _get(settings: Any, key: str) -> Any:
+    for name in key.split("."):
+        settings = getattr(settings, name)
+    return settings
+
+
+def _set(settings: Settings, key: str, value: Any, origin: str) -> Settings:
+    head, _, rest = key.partition(".")
+    if head == "plugins" and "." in rest:
+        name, _, option = rest.partition(".")
+        section = {**settings.plugins.get(name, {}), option: value}
+        return replace(settings, plugins={**settings.plugins, name: section})
+    if key not in known_keys():
+        near = difflib.get_close_matches(key, known_keys(), 1, 0.5) or _same_leaf(key)
+        hint = f"; did you mean '{near[0]}'?" if near else "; `agentkit config show` lists the known keys"
+        raise ConfigError(f"{key}: unknown key in {origin}{hint}")
+    section = getattr(settings, head)
+    hints = get_type_hints(type(section))
+    return replace(settings, **{head: replace(section, **{rest: _convert(value, hints[rest], key, origin)})})
+
+
+def _same_leaf(key: str) -> list[str]:
+    leaf = key.rsplit(".", 1)[-1]
+    by_leaf = {known.rsplit(".", 1)[-1]: known for known in known_keys()}
+    return [by_leaf[name] for name in difflib.get_close_matches(leaf, by_leaf, 1, 0.6)]
+
+
+def _convert(value: Any, wanted: Any, key: str, origin: str) -> Any:
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415  0.2 s; only where a value is set
+
+    if (
+        isinstance(value, str)
+        and value.strip().lower() in {"none", "off", ""}
+        and type(None) in getattr(wanted, "__args__", ())
+    ):
+        return None
+    if isinstance(value, str) and "tuple" in str(wanted):
+        value = [item.strip() for item in value.split(",") if item.strip()]
+    try:
+        return TypeAdapter(wanted).validate_python(value)
+    except ValidationError as error:
+        problem = error.errors()[0]["msg"]
+        raise ConfigError(f"{key}: {value!r} from {origin} does not fit ({problem[0].lower()}{problem[1:]})") from error

@@ -1,0 +1,123 @@
+"""What is installed: plugins, planners, prompt packs and commands, found by entry point.
+
+Finding reads metadata only and runs nothing. Loading imports one extension; a failure there, a
+`SystemExit` included, is that extension's alone and is shown by `agentkit plugins`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from typing import Any
+
+from agentkit.config import ExtensionSettings
+from agentkit.errors import DuplicateExtension, ExtensionError, MissingDependency
+from agentkit.protocols import Tool
+
+GROUPS = ("agentkit.plugins", "agentkit.planners", "agentkit.prompts", "agentkit.commands")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plugin:
+    """What one plugin contributes: a value, no hooks."""
+
+    name: str
+    tools: Callable[[], tuple[Tool, ...]] = tuple  # called when tools are needed; may import
+    settings: type[Any] | None = None  # a frozen dataclass: the section `plugins.<name>`
+    needs: tuple[str, ...] = ()  # importable modules without which it cannot work
+    extra: str = ""  # the extra of agentkit-local that brings them
+    description: str = ""
+
+    def require(self) -> None:
+        """Raise `MissingDependency` with the install line if a needed library is absent."""
+        missing = [name for name in self.needs if find_spec(name) is None]
+        if missing:
+            raise MissingDependency(
+                f"plugin '{self.name}' needs {', '.join(missing)}: pip install 'agentkit-local[{self.extra}]'"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """One entry point, not yet imported."""
+
+    name: str
+    group: str
+    dist: str
+    version: str
+    entry: EntryPoint = field(repr=False, compare=False)
+
+    def load(self) -> Any:
+        """Import it; raise `ExtensionError` that says whose fault it is."""
+        try:
+            return self.entry.load()
+        except (Exception, SystemExit) as error:
+            raise ExtensionError(
+                f"{self.group} '{self.name}' from {self.dist} {self.version} failed to load: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broken:
+    """An extension that could not be loaded, and why."""
+
+    extension: Extension
+    error: ExtensionError | MissingDependency
+
+
+def installed(group: str) -> dict[str, Extension]:
+    """Return what is installed under `group`, by name, in name order.
+
+    Raises:
+        DuplicateExtension: two distributions offer the same name.
+    """
+    found: dict[str, Extension] = {}
+    for entry in sorted(entry_points(group=group), key=lambda entry: entry.name):
+        dist = entry.dist
+        name, version = (dist.name, dist.version) if dist is not None else ("unknown", "")
+        extension = Extension(entry.name, group, name, version, entry)
+        other = found.get(extension.name)
+        if other is not None and other.dist != extension.dist:
+            raise DuplicateExtension(
+                f"{group} '{extension.name}': both {other.dist} and {extension.dist} offer it; uninstall one"
+            )
+        found[extension.name] = extension
+    return found
+
+
+def load_plugins(settings: ExtensionSettings) -> tuple[dict[str, Plugin], list[Broken]]:
+    """Return the plugins that load, and those that do not with the reason."""
+    plugins: dict[str, Plugin] = {}
+    broken: list[Broken] = []
+    if not settings.enabled:
+        return plugins, broken
+    for name, extension in installed("agentkit.plugins").items():
+        if name in settings.disabled or (settings.only is not None and name not in settings.only):
+            continue
+        try:
+            plugin = extension.load()
+            if not isinstance(plugin, Plugin):
+                raise ExtensionError(
+                    f"agentkit.plugins '{name}' from {extension.dist} is a {type(plugin).__name__}, "
+                    "not an agentkit.Plugin"
+                )
+            plugins[name] = plugin
+        except ExtensionError as error:
+            broken.append(Broken(extension=extension, error=error))
+    return plugins, broken
+
+
+def load_planner(name: str) -> Any:
+    """Return the planner of that name.
+
+    Raises:
+        ExtensionError: there is none, or it does not load.
+    """
+    planners = installed("agentkit.planners")
+    if name not in planners:
+        raise ExtensionError(f"planner '{name}' is not installed; there are: {', '.join(planners) or 'none'}")
+    planner = planners[name].load()
+    return planner() if isinstance(planner, type) else planner

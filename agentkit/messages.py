@@ -1,0 +1,98 @@
+"""LangChain messages with agentkit's own knowledge on them: who said it, and how far it is trusted.
+
+Everything stands in `additional_kwargs["agentkit"]` (a `MessageMeta`), so that messages stay plain
+LangChain messages and checkpoints stay readable.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+
+from agentkit.protocols import MessageMeta
+from agentkit.types import Failed, Outcome, Step, StepKind, Task, ToolCall, ToolSpec, Trust
+
+KEY = "agentkit"
+
+
+def meta(message: BaseMessage) -> MessageMeta:
+    """Return what agentkit knows about `message`; an empty one for a stranger's."""
+    return cast("MessageMeta", message.additional_kwargs.get(KEY, {}))
+
+
+def with_meta(known: MessageMeta) -> dict[str, object]:
+    """Return the `additional_kwargs` that carry `known`."""
+    return {KEY: dict(known)}
+
+
+def system_message(text: str) -> SystemMessage:
+    """Return instructions that come from configuration."""
+    return SystemMessage(content=text, additional_kwargs=with_meta({"source": "config", "trust": "trusted"}))
+
+
+def user_message(task: Task) -> HumanMessage:
+    """Return the task's text parts as one turn; untrusted if any text in it is a stranger's."""
+    texts = [part for part in task.parts if hasattr(part, "text")]
+    stranger = next((part for part in texts if part.provenance.trust is Trust.UNTRUSTED), None)
+    source = stranger.provenance.source if stranger else "user"
+    trust = "untrusted" if stranger else "trusted"
+    known = cast("MessageMeta", {"source": source, "trust": trust})
+    return HumanMessage(content=task.text, additional_kwargs=with_meta(known))
+
+
+def nudge_message(text: str) -> SystemMessage:
+    """Return a note of the framework to the model; never a user's words."""
+    return SystemMessage(
+        content=text, additional_kwargs=with_meta({"kind": "nudge", "source": "config", "trust": "trusted"})
+    )
+
+
+def note_message(text: str) -> SystemMessage:
+    """Return the summary of what was compacted away."""
+    return SystemMessage(
+        content=text, additional_kwargs=with_meta({"kind": "note", "source": "config", "trust": "untrusted"})
+    )
+
+
+def step_message(step: Step) -> AIMessage:
+    """Return a model's step as a message."""
+    known: MessageMeta = {"kind": step.kind, "source": "model", "token_ids": list(step.token_ids)}
+    if step.thinking:
+        known["thinking"] = step.thinking
+    if step.plan:
+        known["plan"] = step.plan
+    calls = [{"id": call.id, "name": call.tool, "args": dict(call.arguments)} for call in step.calls]
+    return AIMessage(content=step.text, tool_calls=calls, additional_kwargs=with_meta(known))
+
+
+def step_of(message: AIMessage) -> Step:
+    """Return the step that `message` stands for; the inverse of `step_message`."""
+    known = meta(message)
+    calls = tuple(
+        ToolCall(id=call["id"] or f"call_{n}", tool=call["name"], arguments=call["args"])
+        for n, call in enumerate(message.tool_calls)
+    )
+    kind = cast("StepKind", known.get("kind") or ("calls" if calls else "final"))
+    return Step(
+        kind=kind,
+        text=str(message.content),
+        calls=calls,
+        thinking=known.get("thinking", ""),
+        plan=known.get("plan", ""),
+        token_ids=tuple(known.get("token_ids", ())),
+    )
+
+
+def result_message(call: ToolCall, outcome: Outcome, *, number: int, spec: ToolSpec | None) -> ToolMessage:
+    """Return a tool's result as a message; `number` counts results through the conversation from 1."""
+    failed = isinstance(outcome, Failed)
+    trust = spec.rules.trust if spec is not None else Trust.TRUSTED
+    known = cast("MessageMeta", {"source": f"tool:{call.tool}", "trust": trust.value, "result": number})
+    return ToolMessage(
+        content=outcome.text,
+        tool_call_id=call.id,
+        name=call.tool,
+        status="error" if failed else "success",
+        additional_kwargs=with_meta(known),
+    )
