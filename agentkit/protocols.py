@@ -152,6 +152,7 @@ class Capabilities:
     images: bool = False
     audio: bool = False
     adapters: tuple[str, ...] = ()
+    tool_prior_weight: float = 0.0  # how much the lexical ranker adds to log P(tool); fitted per model
 
 
 @runtime_checkable
@@ -227,7 +228,7 @@ class SearchProblem(Protocol[S]):
         ...
 
     def actions(self, state: S) -> Sequence[Action]:
-        """Return the distinct actions that policy would allow without asking."""
+        """Return the distinct actions worth considering; policy is asked before any is tried."""
         ...
 
     def effect(self, state: S, action: Action) -> Effect:

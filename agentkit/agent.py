@@ -1,0 +1,322 @@
+"""The agent: an engine, tools and a state machine behind `run`, `stream` and `resume`.
+
+One implementation serves all three: a run is driven once, and its events go to whoever listens.
+
+    from agentkit import Agent
+
+    with Agent() as agent:
+        print(agent.run("What is 15% of 200?").answer)
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from agentkit import aio, config, extensions
+from agentkit.engine import open_engine
+from agentkit.errors import AgentkitError, Cancelled, UnsupportedPart, UsageError
+from agentkit.events import Emitter, Event
+from agentkit.protocols import CancelFlag, Engine, Guard, Planner, Store, Tool
+from agentkit.runs import RunIds, default_system, envelope, failure_reason, first_state, result_from
+from agentkit.store import checkpointer, open_store
+from agentkit.tools import Registry, as_tool
+from agentkit.types import AudioPart, ImagePart, RunResult, StopReason, Task
+
+if TYPE_CHECKING:
+    from langchain_core.tools import BaseTool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalRequest:
+    """A call that a person must decide about; the decision binds to these very arguments."""
+
+    id: str
+    tool: str
+    arguments: Mapping[str, Any]
+    effect: str
+    why: str
+
+
+Approve = Callable[[ApprovalRequest], bool]
+OnEvent = Callable[[Event], None]
+
+
+class Agent:
+    """Does tasks with tools. Thread-safe; close it, or use it in a `with` block.
+
+    Args:
+        engine: an engine, or a model's name (`sprout`, a path, `hf:owner/repo`, `https://…/v1`).
+        tools: tools, functions or LangChain tools; None means those of the installed plugins.
+        settings: None means the files and the environment.
+        store: None means the user's database.
+        planner: a planner or its name.
+        guards: None means the default ones.
+        system: instructions; None means the default for the model.
+        workspace: the folder that file tools stay inside; None means the current one.
+        approve: asked about calls that need a person; None means nobody can be asked, and
+            `settings.policy.on_approval` decides whether the call is denied or queued.
+    """
+
+    def __init__(
+        self,
+        engine: Engine | str | None = None,
+        tools: Sequence[Tool | Callable[..., Any] | BaseTool] | None = None,
+        *,
+        settings: config.Settings | None = None,
+        store: Store | None = None,
+        planner: Planner | str | None = None,
+        guards: Sequence[Guard] | None = None,
+        system: str | None = None,
+        workspace: Path | None = None,
+        approve: Approve | None = None,
+    ) -> None:
+        self.settings = settings or config.load().settings
+        self.workspace = (workspace or Path.cwd()).resolve()
+        self.system = system
+        self._engine, self._tools, self._store = engine, tools, store
+        self._planner, self._guards, self._approve = planner, guards, approve
+        self._owns_engine = not isinstance(engine, Engine)
+
+    # ── parts, each made when it is first needed ──
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine; loads the model."""
+        if isinstance(self._engine, Engine):
+            return self._engine
+        engine = self.settings.engine
+        return open_engine(engine if self._engine is None else replace(engine, model=self._engine))
+
+    @cached_property
+    def tools(self) -> Registry:
+        """The tools the agent may use."""
+        if self._tools is not None:
+            return Registry([as_tool(tool) for tool in self._tools])
+        plugins, _ = extensions.load_plugins(self.settings.extensions)
+        return Registry([tool for plugin in plugins.values() for tool in plugin.tools()])
+
+    @cached_property
+    def store(self) -> Store:
+        """Where runs and the ledger are kept."""
+        return self._store or open_store(self.settings.store)
+
+    @cached_property
+    def planner(self) -> Planner:
+        """Chooses the next step."""
+        planner = self._planner or self.settings.run.planner
+        loaded: Planner = extensions.load_planner(planner) if isinstance(planner, str) else planner
+        return loaded
+
+    @cached_property
+    def guards(self) -> tuple[Guard, ...]:
+        """Watch over a run."""
+        from agentkit.guards import default_guards  # noqa: PLC0415
+
+        return tuple(self._guards) if self._guards is not None else default_guards()
+
+    @cached_property
+    def graph(self) -> Any:
+        """The compiled LangGraph state machine."""
+        from agentkit.graph import build  # noqa: PLC0415  LangGraph: most of a second to import
+
+        return build(checkpointer(self.store))
+
+    # ── doing things ──
+
+    def run(
+        self,
+        task: str | Task,
+        *,
+        thread_id: str | None = None,
+        check: str | None = None,
+        on_event: OnEvent | None = None,
+        cancel: CancelFlag | None = None,
+    ) -> RunResult:
+        """Do a task and return what it came to; a run that fails is a result too.
+
+        Args:
+            task: what to do.
+            thread_id: the conversation to go on with; None starts a new one.
+            check: a shell command that must exit 0 for the task to count as done.
+            on_event: called with every event, in order.
+            cancel: set it from anywhere to stop the run; what was done stays.
+
+        Raises:
+            UsageError, ConfigError, ModelError: before the run has begun.
+        """
+        wanted = Task.of(task, check=check)
+        self._refuse_unsupported(wanted)
+        ids = RunIds(_new_id(), thread_id or _new_id())
+        instructions = default_system(self.engine) if self.system is None else self.system
+        return self._drive(first_state(wanted, ids.run_id, instructions), ids, on_event, cancel)
+
+    def resume(self, run_id: str, *, on_event: OnEvent | None = None, cancel: CancelFlag | None = None) -> RunResult:
+        """Go on with a run that was interrupted, killed, or waits for an approval.
+
+        Nothing that was done is done again. A finished run returns its result unchanged.
+
+        Raises:
+            UsageError: there is no such run.
+        """
+        row = self.store.run(run_id)
+        if row is None:
+            raise UsageError(f"there is no run '{run_id}'; `agentkit runs list` shows them")
+        ids = RunIds(run_id, row["thread_id"])
+        snapshot = self.graph.get_state(ids.config(self.settings))
+        if snapshot.values.get("run_id") != run_id:
+            raise UsageError(f"run '{run_id}' is not the last one of its thread, so it cannot go on; start a new run")
+        if not snapshot.next:
+            return result_from(snapshot.values, ids, self.engine)
+        return self._drive(None, ids, on_event, cancel)
+
+    def stream(self, task: str | Task, **options: Any) -> Iterator[Event]:
+        """Yield a run's events as they happen; the last one is `run_ended` with the result."""
+        return aio.iterate(self._work(task, options))
+
+    def resume_stream(self, run_id: str) -> Iterator[Event]:
+        """Yield the events of a resumed run."""
+        return aio.iterate(lambda on_event, cancel: self.resume(run_id, on_event=on_event, cancel=cancel))
+
+    async def arun(self, task: str | Task, **options: Any) -> RunResult:
+        """Do a task without blocking the event loop; cancelling the coroutine cancels the run."""
+        return await aio.run(self._work(task, options))
+
+    def astream(self, task: str | Task, **options: Any) -> AsyncIterator[Event]:
+        """Yield a run's events without blocking the event loop."""
+        return aio.aiterate(self._work(task, options))
+
+    def _work(self, task: str | Task, options: Mapping[str, Any]) -> aio.Work:
+        return lambda on_event, cancel: self.run(task, on_event=on_event, cancel=cancel, **options)
+
+    def close(self) -> None:
+        """Free the model and the database, where this agent opened them; idempotent."""
+        if self._owns_engine and "engine" in self.__dict__:
+            self.engine.close()
+        if self._store is None and "store" in self.__dict__:
+            self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ── driving a run ──
+
+    def _drive(self, state: Any, ids: RunIds, on_event: OnEvent | None, cancel: CancelFlag | None) -> RunResult:
+        """Run the graph from `state` (None: from its checkpoint) to an end, an interrupt, or a failure."""
+        if state is not None:
+            self.store.start_run(ids.run_id, ids.thread_id, self._row(state))
+        emit = self._emitter(ids, on_event)
+        emit("run_started", {"model": self.engine.capabilities.model, "resumed": state is None})
+        try:
+            result = self._invoke(state, ids, emit, cancel or threading.Event())
+        except (AgentkitError, KeyboardInterrupt) as error:
+            reason = StopReason.CANCELLED if isinstance(error, KeyboardInterrupt | Cancelled) else failure_reason(error)
+            detail = str(error) or "interrupted"
+            emit("error", {"reason": reason.value, "detail": detail})
+            values = self.graph.get_state(ids.config(self.settings)).values
+            result = result_from({**values, "ended": {"reason": reason.value, "detail": detail}}, ids, self.engine)
+        self.store.end_run(ids.run_id, envelope(result))
+        emit("run_ended", envelope(result))
+        return result
+
+    def _invoke(self, state: Any, ids: RunIds, emit: Emitter, cancel: CancelFlag) -> RunResult:
+        from langgraph.types import Command  # noqa: PLC0415  LangGraph: most of a second to import
+
+        context = self._context(ids, emit, cancel)
+        while True:
+            values = self.graph.invoke(state, ids.config(self.settings), context=context, durability="sync")
+            pending = [waiting.value for waiting in values.pop("__interrupt__", ())]
+            if not pending:
+                return result_from(values, ids, self.engine)
+            decision = self._decide(pending[0])
+            if decision is None:
+                detail = f"{pending[0]['tool']} waits for approval {pending[0]['id']}"
+                return result_from({**values, "ended": {"reason": "needs_input", "detail": detail}}, ids, self.engine)
+            state = Command(resume=decision)
+            context.mark.clear()  # a person's thinking time is not the run's
+
+    def _context(self, ids: RunIds, emit: Emitter, cancel: CancelFlag) -> Any:
+        from agentkit.graph import RunContext  # noqa: PLC0415  LangGraph: most of a second to import
+        from agentkit.policy import Policy  # noqa: PLC0415
+
+        return RunContext(
+            run_id=ids.run_id,
+            engine=self.engine,
+            planner=self.planner,
+            guards=self.guards,
+            policy=Policy(self.settings.policy, interactive=self.asks),
+            tools=self.tools,
+            store=self.store,
+            settings=self.settings,
+            workspace=self.workspace,
+            files=config.data_dir() / "results" / ids.run_id,
+            emit=emit,
+            cancel=cancel,
+            asks=self.asks,
+        )
+
+    def _row(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the run's row: everything needed to say later what produced it."""
+        able = self.engine.capabilities
+        return {
+            "task": str(state["messages"][-1].content),
+            "model": able.model,
+            "model_sha256": able.fingerprint,
+            "dialect": able.dialect,
+            "adapters": list(able.adapters),
+            "tools": [spec.name for spec in self.tools.specs],
+            "planner": self.planner.name,
+            "seed": self.settings.engine.seed,
+            "version": version("agentkit-local"),
+        }
+
+    def _decide(self, pending: Mapping[str, Any]) -> str | None:
+        """Return how an approval was decided, or None while it is still open."""
+        row = next((row for row in self.store.approvals() if row["id"] == pending["id"]), None)
+        if row is not None and row["state"] != "pending":
+            return str(row["state"])
+        if self._approve is None:
+            return None
+        request = ApprovalRequest(**{key: pending[key] for key in ("id", "tool", "arguments", "effect", "why")})
+        decision = "approved" if self._approve(request) else "denied"
+        self.store.resolve_approval(request.id, decision, "user")
+        return decision
+
+    def _emitter(self, ids: RunIds, on_event: OnEvent | None) -> Emitter:
+        def persist(event: Event) -> None:
+            if event.type not in {"text_delta", "arguments_delta"}:  # the message follows whole
+                self.store.append_event(ids.run_id, event.seq, event.to_json())
+
+        sinks = (persist,) if on_event is None else (persist, on_event)
+        return Emitter(ids.run_id, ids.thread_id, first_seq=self.store.next_seq(ids.run_id), sinks=sinks)
+
+    @property
+    def asks(self) -> bool:
+        """Whether a person can answer, now or through the queue."""
+        return self._approve is not None or self.settings.policy.on_approval == "queue"
+
+    def _refuse_unsupported(self, task: Task) -> None:
+        able = self.engine.capabilities
+        for part in task.parts:
+            if isinstance(part, ImagePart) and not able.images:
+                raise UnsupportedPart(
+                    f"{able.model} cannot see images; use a model that can (-m), or leave the image out"
+                )
+            if isinstance(part, AudioPart) and not able.audio:
+                raise UnsupportedPart(f"{able.model} cannot hear; use a model that can (-m), or leave the sound out")
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex[:16]

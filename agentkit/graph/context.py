@@ -1,0 +1,70 @@
+"""What the nodes work with: made once for each run, never checkpointed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agentkit.config import Settings
+from agentkit.policy import Policy
+from agentkit.protocols import CancelFlag, Emit, Engine, Guard, Planner, Spent, Store
+from agentkit.tools import Registry
+from agentkit.types import Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunContext:
+    """The parts of the agent that a run uses, and its clock."""
+
+    run_id: str
+    engine: Engine
+    planner: Planner
+    guards: tuple[Guard, ...]
+    policy: Policy
+    tools: Registry
+    store: Store
+    settings: Settings
+    workspace: Path
+    files: Path  # where results too long for the context are put
+    emit: Emit
+    cancel: CancelFlag
+    asks: bool  # a person can answer now, or later through the queue
+    clock: Callable[[], float] = time.monotonic
+    mark: list[float] = field(default_factory=list)  # when spent time was last added up
+
+    def limits(self, spent: Mapping[str, Any]) -> Spent:
+        """Return what is spent, with this run's limits."""
+        run = self.settings.run
+        return Spent(
+            model_calls=spent.get("model_calls", 0),
+            tool_calls=spent.get("tool_calls", 0),
+            tokens=spent.get("tokens", 0),
+            seconds=spent.get("seconds", 0.0),
+            max_model_calls=run.max_turns,
+            max_tool_calls=run.max_tool_calls,
+            max_tokens=run.max_tokens,
+            max_seconds=run.timeout_s,
+        )
+
+    def add_time(self, spent: Mapping[str, Any]) -> dict[str, Any]:
+        """Return `spent` with the seconds since the last call added; waiting for people is not counted."""
+        now = self.clock()
+        seconds = now - self.mark[-1] if self.mark else 0.0
+        self.mark[:] = [now]
+        return {**spent, "seconds": spent.get("seconds", 0.0) + seconds}
+
+    def deadline(self, spent: Mapping[str, Any]) -> float | None:
+        """Return when the run must be over, on the monotonic clock."""
+        limit = self.settings.run.timeout_s
+        if limit is None:
+            return None
+        return self.clock() + max(0.0, limit - float(spent.get("seconds", 0.0)))
+
+
+def add_usage(total: Mapping[str, Any], usage: Usage) -> dict[str, Any]:
+    """Return `total` with one model call's usage added, field by field."""
+    added = Usage(**total) + usage
+    return {name: getattr(added, name) for name in Usage.__dataclass_fields__}

@@ -1,0 +1,125 @@
+"""Running one call under the ledger: at most once for every effect.
+
+INTENT is committed before the tool runs and DONE with its result after. A call found DONE is answered
+from the ledger; one found at INTENT (a crash in between) is run again only if that is harmless, asked
+about where the tool can reconcile, and otherwise reported as having an unknown outcome.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from agentkit.graph.context import RunContext
+from agentkit.graph.problem import call_key
+from agentkit.graph.state import Result, RunState
+from agentkit.protocols import EffectRow, Tool, ToolContext
+from agentkit.tools import run_call
+from agentkit.types import Done, Effect, Failed, Outcome, Pending, ToolCall
+
+_KINDS: dict[str, type[Done] | type[Failed] | type[Pending]] = {"done": Done, "failed": Failed, "pending": Pending}
+
+
+def to_dict(outcome: Outcome) -> dict[str, Any]:
+    """Return an outcome as plain data; `from_dict` is the inverse."""
+    fields = {name: getattr(outcome, name) for name in type(outcome).__dataclass_fields__}
+    return {"outcome": type(outcome).__name__.lower(), **fields}
+
+
+def from_dict(data: Mapping[str, Any]) -> Outcome:
+    """Return the outcome that `to_dict` wrote."""
+    fields = {key: value for key, value in data.items() if key != "outcome"}
+    if "artifacts" in fields:
+        fields["artifacts"] = tuple(fields["artifacts"])
+    return _KINDS[data["outcome"]](**fields)
+
+
+def effect_id(run_id: str, turn: int, index: int, tool: str, arguments: Mapping[str, Any]) -> str:
+    """Return the id of one effect by its logical place in the run, so that it survives replay."""
+    text = f"{run_id}/{turn}/{index}/{call_key(tool, dict(arguments))}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def perform(call: ToolCall, index: int, state: RunState, context: RunContext) -> tuple[Outcome, float]:
+    """Run one allowed call, or answer it from the ledger; return its outcome and its seconds."""
+    tool = context.tools.get(call.tool)
+    assert tool is not None  # review refuses unknown tools
+    identity = effect_id(context.run_id, state["turn"], index, call.tool, call.arguments)
+    tool_context = _tool_context(tool, identity, state, context)
+    digest = hashlib.sha256(call_key(call.tool, dict(call.arguments)).encode()).hexdigest()
+    row = EffectRow(
+        effect_id=identity, run_id=context.run_id, tool=call.tool, args_digest=digest, state="intent", attempt=1
+    )
+    known = context.store.intend(row)
+    if known.state == "done":
+        return from_dict(json.loads(known.result)), 0.0
+    if known.attempt > 1 or known.state == "unknown":
+        settled = _settle(tool, identity, tool_context, context)
+        if settled is not None:
+            return settled, 0.0
+    started = time.monotonic()
+    outcome = run_call(tool, call, tool_context)
+    context.store.complete(identity, json.dumps(to_dict(outcome), ensure_ascii=False, default=str))
+    return outcome, time.monotonic() - started
+
+
+def _settle(tool: Tool, identity: str, tool_context: ToolContext, context: RunContext) -> Outcome | None:
+    """Return what became of an effect that a crash interrupted; None means: run it again."""
+    rules = tool.spec.rules
+    if rules.effect in {Effect.PURE, Effect.READ} or rules.idempotent or rules.accepts_key:
+        return None
+    if tool.reconcile is not None:
+        found = tool.reconcile(identity, tool_context)
+        if found is not None:
+            context.store.complete(identity, json.dumps(to_dict(found), ensure_ascii=False, default=str))
+        return found
+    context.store.mark_unknown(identity)
+    return Failed(
+        text=f"{tool.name} was interrupted, and nobody knows whether it took effect; it was not repeated. Check by hand.",
+        kind="unknown_outcome",
+    )
+
+
+def _tool_context(tool: Tool, identity: str, state: RunState, context: RunContext) -> ToolContext:
+    def nested(name: str, arguments: Mapping[str, Any]) -> Outcome:
+        other = context.tools.get(name)
+        call = ToolCall(id=f"{identity}/{name}", tool=name, arguments=arguments)
+        if other is None:
+            return Failed(text=f"there is no tool '{name}'", kind="unknown_tool")
+        verdict = context.policy.decide(other.spec, call, untrusted_in_context=True, trusted_texts=())
+        if type(verdict).__name__ != "Allow":
+            return Failed(text=f"{name}: not allowed from inside another tool", kind="denied")
+        return perform(call, -1, state, context)[0]
+
+    return ToolContext(
+        run_id=context.run_id,
+        effect_id=identity,
+        workspace=context.workspace,
+        cancel=context.cancel,
+        deadline=context.deadline(state["spent"]),
+        emit=context.emit,
+        call=nested,
+        engine=context.engine,
+        store=context.store,
+        settings=plugin_settings(tool, context),
+        results=[full_text(result) for result in state.get("results", [])],
+    )
+
+
+def plugin_settings(tool: Tool, context: RunContext) -> Mapping[str, Any]:
+    """Return the settings a tool may read: policy's lists, and its plugin's own section over them."""
+    policy = context.settings.policy
+    shared = {"commands": policy.commands, "allow_hosts": policy.allow_hosts}
+    sections = context.settings.plugins.values()
+    return shared | {key: value for section in sections for key, value in section.items()}
+
+
+def full_text(result: Result) -> str:
+    """Return a result's whole text, from its file when it was capped."""
+    if result["path"] is None:
+        return result["text"]
+    with open(result["path"], encoding="utf-8") as file:  # noqa: PTH123  a stored path
+        return file.read()
