@@ -1,0 +1,53 @@
+"""Engines: what turns messages into steps. `open_engine` opens the one that the settings name.
+
+Nothing heavy is imported before a model is opened.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agentkit.errors import ModelError
+
+if TYPE_CHECKING:
+    from agentkit.config import EngineSettings
+    from agentkit.protocols import Engine
+
+__all__ = ["open_engine"]
+
+
+def open_engine(settings: EngineSettings) -> Engine:
+    """Return the engine that `settings` name; the caller closes it.
+
+    A local model is loaded once a process for the same file and parameters, and shared.
+
+    Raises:
+        ModelError: the model cannot be had or loaded.
+    """
+    from agentkit.models import resolve  # noqa: PLC0415  models know engines' names, and load late as well
+
+    found = resolve(settings.model, offline=settings.offline)
+    if found.kind == "scripted":
+        from agentkit.engine.scripted import ScriptedEngine  # noqa: PLC0415
+
+        return ScriptedEngine.from_file(_path(found.path, settings.model))
+    if found.kind == "remote":
+        from agentkit.engine.remote import RemoteEngine  # noqa: PLC0415  httpx
+
+        return RemoteEngine(str(found.url), model=settings.remote_model, timeout_s=settings.timeout_s)
+    from agentkit.engine.llama import LlamaEngine  # noqa: PLC0415  llama.cpp: 0.3 s
+
+    return LlamaEngine(
+        _path(found.path, settings.model),
+        context=settings.context,
+        threads=settings.threads,
+        gpu_layers=settings.gpu_layers,
+        dialect=settings.dialect,
+    )
+
+
+def _path(path: Path | None, name: str) -> Path:
+    if path is None:
+        raise ModelError(f"{name}: resolved to no file; name a path or a model from `agentkit models list`")
+    return path

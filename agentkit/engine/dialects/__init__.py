@@ -1,0 +1,158 @@
+"""How model families write tools, steps and results, each behind one protocol.
+
+A dialect turns a request into prompt tokens and a grammar, and reads the decoded tokens back as a step.
+Data can never become control tokens, whatever it says. Dialects know a model's vocabulary and nothing
+else of it, so they work with any engine that has one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from agentkit.errors import ModelError, UnsupportedPart
+from agentkit.protocols import Delta, Request
+from agentkit.types import Step
+
+if TYPE_CHECKING:
+    from langchain_core.messages import BaseMessage
+
+    from agentkit.types import JsonSchema
+
+__all__ = ["Dialect", "Reader", "Vocabulary", "detect", "text_of"]
+
+
+class Vocabulary(Protocol):
+    """What a dialect needs to know of a model."""
+
+    @property
+    def pieces(self) -> Sequence[bytes]:
+        """The bytes of each token."""
+        ...
+
+    @property
+    def control_ids(self) -> Mapping[bytes, int]:
+        """Text of each control token -> its id."""
+        ...
+
+    @property
+    def end_ids(self) -> Sequence[int]:
+        """The tokens that end a generation."""
+        ...
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What the model's file says about itself."""
+        ...
+
+    @property
+    def bos_id(self) -> int:
+        """The token a text begins with; -1 where there is none."""
+        ...
+
+    @property
+    def turn_end_id(self) -> int:
+        """The token that closes a turn."""
+        ...
+
+    @property
+    def adds_bos(self) -> bool:
+        """Whether prompts begin with `bos_id`."""
+        ...
+
+    def tokenise(self, text: str, *, special: bool = False) -> list[int]:
+        """Return the tokens of `text`; control tokens only with `special`."""
+        ...
+
+    def knows(self, tokens: Sequence[int]) -> bool:
+        """Whether all of `tokens` are ids of this vocabulary."""
+        ...
+
+
+class Reader(Protocol):
+    """Reads one step, token by token."""
+
+    def feed(self, token: int) -> list[Delta]:
+        """Take one token; return what it showed."""
+        ...
+
+    def tools_ahead(self, allowed: Iterable[int]) -> Mapping[int, tuple[str, ...]]:
+        """Return the tools that each of `allowed` still leads to; nothing where none is being chosen."""
+        ...
+
+    def finish(self, *, whole: bool) -> Step:
+        """Return the step; unless `whole`, what was cut off is left out of it."""
+        ...
+
+
+class Dialect(Protocol):
+    """One way of writing steps, over one vocabulary."""
+
+    name: str
+    end_id: int  # closes a step
+    choices: frozenset[int]  # tokens that choose a kind of step or a tool
+
+    def prompt(self, request: Request) -> list[int]:
+        """Return the tokens up to where the model's step begins."""
+        ...
+
+    def step(self, step: Step, request: Request) -> list[int]:
+        """Return the tokens of `step` as the model would write it after the prompt, its end included."""
+        ...
+
+    def grammar(self, request: Request) -> str:
+        """Return the Lark grammar of the steps that the request allows.
+
+        Raises:
+            CannotEnforce: something asked for does not exist in this dialect.
+        """
+        ...
+
+    def schemas(self, request: Request) -> Mapping[str, JsonSchema]:
+        """Return the schemas inside the grammar by the name of the thing they belong to."""
+        ...
+
+    def reader(self, request: Request) -> Reader:
+        """Return a reader for one step."""
+        ...
+
+
+def detect(vocabulary: Vocabulary, wanted: str | None = None) -> Dialect:
+    """Return the dialect that the model's file names or its chat template shows, or the one `wanted`.
+
+    Raises:
+        ModelError: no dialect goes by that name, or the file has no chat template.
+    """
+    named = wanted or vocabulary.metadata.get("agentkit.dialect")
+    if named in ("plain", "plain/1"):
+        from agentkit.engine.dialects.plain_dialect import Plain  # noqa: PLC0415  only the one in use is loaded
+
+        return Plain(vocabulary)
+    from agentkit.engine.dialects.chat import FAMILIES, Chat, family_of  # noqa: PLC0415
+
+    if named is not None and named not in FAMILIES:
+        known = ", ".join(["plain", *FAMILIES])
+        raise ModelError(f"engine.dialect: '{named}' is not known; one of {known}, or none to read it from the model")
+    return Chat(vocabulary, FAMILIES[named] if named else family_of(vocabulary))
+
+
+def text_of(message: BaseMessage) -> str:
+    """Return the words of `message`.
+
+    Raises:
+        UnsupportedPart: it holds something else as well.
+    """
+    if isinstance(message.content, str):
+        return message.content
+    texts = []
+    for block in message.content:
+        if isinstance(block, str):
+            texts.append(block)
+        elif block.get("type") == "text":
+            texts.append(str(block.get("text", "")))
+        else:
+            raise UnsupportedPart(
+                f"{message.type} message: this model cannot take a part of type '{block.get('type')}'; "
+                "describe it in words, or use a model that can"
+            )
+    return "\n".join(texts)

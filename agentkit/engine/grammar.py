@@ -1,0 +1,150 @@
+"""Constrained decoding by llguidance: what may come next, and what must.
+
+Guarantees: what is decoded under a `Constraint` is in its grammar; JSON has ", " and ": " as separators, keys
+in the schema's order and no other white space, as `json.dumps(..., ensure_ascii=False)` writes it. A
+schema that llguidance cannot hold is refused by tool and path; nothing is loosened in silence, except that
+`format`s that say nothing about the text (such as `path`) are left out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from llguidance import LLMatcher, LLTokenizer
+from numpy.typing import NDArray
+
+from agentkit.errors import CannotEnforce, EngineError
+from agentkit.types import JsonSchema
+
+__all__ = ["Constraint", "Grammars", "json_rule"]
+
+_JSON = {
+    "whitespace_flexible": False,
+    "item_separator": ", ",
+    "key_separator": ": ",
+    "json_allowed_escapes": '"\\bfnrt',
+}
+_FREE_FORMATS = frozenset({"path", "file-path", "directory-path", "password", "binary", "json-string"})
+_KEPT = 64  # compiled grammars
+
+
+def json_rule(schema: JsonSchema) -> str:
+    """Return the Lark expression of JSON texts that fit `schema`; an object has no other keys than it names."""
+    held = _without_free_formats(dict(schema))
+    if "properties" in held or held.get("type") == "object":
+        held = {"type": "object", "additionalProperties": False, **held}
+    return f"%json {json.dumps({**held, 'x-guidance': _JSON}, ensure_ascii=False)}"
+
+
+class Grammars:
+    """Compiles grammars for one vocabulary, and remembers the last of them."""
+
+    def __init__(self, vocabulary: LLTokenizer, n_vocab: int) -> None:
+        self._vocabulary, self._n_vocab = vocabulary, n_vocab
+        self._kept: OrderedDict[str, LLMatcher] = OrderedDict()
+
+    def constraint(self, lark: str, schemas: Mapping[str, JsonSchema]) -> Constraint:
+        """Return a fresh constraint; `schemas` are those inside `lark`, by whose they are.
+
+        Raises:
+            CannotEnforce: llguidance refuses one of them; names it and the path in it.
+        """
+        if lark not in self._kept:
+            matcher = LLMatcher(self._vocabulary, LLMatcher.grammar_from_lark(lark), log_level=0)
+            if matcher.is_error():
+                raise CannotEnforce(self._blame(matcher.get_error(), schemas))
+            self._kept[lark] = matcher
+            if len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(lark)
+        return Constraint(self._kept[lark].deep_copy(), self._n_vocab)
+
+    def _blame(self, error: str, schemas: Mapping[str, JsonSchema]) -> str:
+        for owner, schema in schemas.items():
+            if refused := self._refused(schema, schema, ""):
+                path, why = refused
+                return f"{owner}: the schema at '{path or '/'}' cannot be enforced ({why}); state it in other words"
+        return f"the grammar cannot be compiled ({_first_line(error)})"
+
+    def _refused(self, schema: Any, root: JsonSchema, path: str) -> tuple[str, str] | None:
+        """Return the deepest path in `schema` that llguidance refuses, with its reason."""
+        definitions = {key: root[key] for key in ("$defs", "definitions") if key in root}
+        alone = {**definitions, **schema} if isinstance(schema, Mapping) else {}
+        error = LLMatcher.validate_grammar(f"start: {json_rule(alone)}", self._vocabulary)
+        if not error or error.startswith("WARNING"):
+            return None
+        for key, inner in _inner_schemas(schema):
+            if found := self._refused(inner, root, f"{path}/{key}"):
+                return found
+        return path, _first_line(error).partition("failed to compile JSON schema: ")[2] or _first_line(error)
+
+
+class Constraint:
+    """Where one decoding stands in its grammar."""
+
+    def __init__(self, matcher: LLMatcher, n_vocab: int) -> None:
+        self._matcher, self._n_vocab = matcher, n_vocab
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing but an end can follow."""
+        return bool(self._matcher.is_stopped())
+
+    def forced(self) -> list[int]:
+        """Return the tokens that must come next, which may be none; they are not taken yet."""
+        return list(self._matcher.compute_ff_tokens())
+
+    def mask(self) -> NDArray[np.uint8]:
+        """Return 1 for each token that may come next, 0 for the others."""
+        bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
+        self._check()
+        return np.unpackbits(bits, bitorder="little")[: self._n_vocab]
+
+    def take(self, tokens: Sequence[int]) -> None:
+        """Go on by `tokens`.
+
+        Raises:
+            EngineError: they are not in the grammar, or it has become too complex to follow.
+        """
+        self._matcher.consume_tokens(list(tokens))
+        self._check()
+
+    def _check(self) -> None:
+        if self._matcher.is_error():
+            raise EngineError(f"the grammar cannot go on: {_first_line(self._matcher.get_error())}")
+
+
+def _inner_schemas(schema: Any) -> Iterator[tuple[str, Any]]:
+    if not isinstance(schema, Mapping):
+        return
+    for key in ("properties", "$defs", "definitions"):
+        for name, inner in dict(schema.get(key, {})).items():
+            yield f"{key}/{name}", inner
+    for key in ("anyOf", "oneOf", "allOf", "prefixItems"):
+        for n, inner in enumerate(schema.get(key, ())):
+            yield f"{key}/{n}", inner
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), Mapping):
+            yield key, schema[key]
+
+
+def _without_free_formats(schema: Any) -> Any:
+    if isinstance(schema, Mapping):
+        kept = {key: value for key, value in schema.items() if not (key == "format" and _is_free(value))}
+        return {
+            key: value if key in ("enum", "const", "default") else _without_free_formats(value)
+            for key, value in kept.items()
+        }
+    return [_without_free_formats(item) for item in schema] if isinstance(schema, list | tuple) else schema
+
+
+def _is_free(value: Any) -> bool:
+    return isinstance(value, str) and value in _FREE_FORMATS
+
+
+def _first_line(error: str) -> str:
+    return error.strip().splitlines()[0] if error.strip() else "no reason given"
