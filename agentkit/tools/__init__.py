@@ -1,0 +1,58 @@
+"""Tools: declaring them, converting LangChain's, ranking them, and running one safely.
+
+Importing this package loads neither pydantic nor LangChain; each name is fetched when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agentkit.tools.convert import as_tool, from_langchain, to_langchain
+    from agentkit.tools.declare import tool
+    from agentkit.tools.output import decode, describe, looks_binary, was_cut
+    from agentkit.tools.ranking import rank, shortlist
+    from agentkit.tools.references import resolve_references
+    from agentkit.tools.registry import Registry
+    from agentkit.tools.run import Limits, run_call
+
+_HOMES = {
+    "Limits": "run",
+    "Registry": "registry",
+    "as_tool": "convert",
+    "decode": "output",
+    "describe": "output",
+    "from_langchain": "convert",
+    "looks_binary": "output",
+    "rank": "ranking",
+    "resolve_references": "references",
+    "run_call": "run",
+    "shortlist": "ranking",
+    "to_langchain": "convert",
+    "tool": "declare",
+    "was_cut": "output",
+}
+
+__all__ = [
+    "Limits",
+    "Registry",
+    "as_tool",
+    "decode",
+    "describe",
+    "from_langchain",
+    "looks_binary",
+    "rank",
+    "resolve_references",
+    "run_call",
+    "shortlist",
+    "to_langchain",
+    "tool",
+    "was_cut",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"agentkit.tools.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'agentkit.tools' has no attribute {name!r}")

@@ -1,0 +1,94 @@
+"""Programs from an allow-list, one at a time, without a shell."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import shlex
+import shutil
+import time
+
+from agentkit.protocols import ToolContext
+from agentkit.tools import decode, tool
+from agentkit.types import Done, Failed, Outcome
+from agentkit_basics.process import Completed, run_program, scrubbed
+from agentkit_basics.settings import BasicsSettings
+
+TIMEOUT_S = 60.0
+
+
+@tool(
+    effect="irreversible",
+    timeout_s=TIMEOUT_S,
+    failure_is_data=True,
+    sinks=("command",),
+    grounded={"command": "trusted"},
+)
+def run_command(command: str, context: ToolContext) -> Outcome:
+    """Run a shell command.
+
+    Args:
+        command: a program with its arguments; pipes, redirections and variables are not understood.
+    """
+    settings = BasicsSettings.of(context.settings)
+    words = split(command)
+    if isinstance(words, Failed):
+        return words
+    name, *arguments = words
+    if name not in settings.commands:
+        near = difflib.get_close_matches(name, settings.commands, 1, 0.6)
+        hint = f"did you mean '{near[0]}'?" if near else f"allowed are: {', '.join(settings.commands) or 'none'}"
+        return Failed(text=f"the program '{name}' is not allowed; {hint}", kind="denied")
+    program = shutil.which(name, path=scrubbed(os.environ)["PATH"])
+    if program is None:
+        return Failed(text=f"the program '{name}' is not installed here")
+    try:
+        completed = run_program(
+            os.path.abspath(program),  # noqa: PTH100  a link (busybox) must keep its name
+            arguments,
+            cwd=context.workspace,
+            deadline=context.deadline or time.monotonic() + TIMEOUT_S,
+            cancel=context.cancel,
+            max_bytes=settings.max_command_bytes,
+        )
+    except (OSError, ValueError) as error:
+        return Failed(text=f"'{name}' could not be started: {error}")
+    return _outcome(name, completed, settings)
+
+
+def split(command: str) -> list[str] | Failed:
+    """Return the words of `command`, or why it cannot be run without a shell."""
+    if "\x00" in command or "\n" in command.strip():
+        return Failed(text="a command is one line; run one program at a time", kind="invalid")
+    if operator := _shell_operator(command):
+        return Failed(text=f"'{operator}' needs a shell, and there is none; run one program at a time", kind="invalid")
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        return Failed(text=f"the command cannot be read ({str(error).lower()}); close the quotes", kind="invalid")
+    return words or Failed(text="the command is empty; name a program", kind="invalid")
+
+
+def _shell_operator(command: str) -> str:
+    """Return the first shell operator that stands outside quotes, or nothing."""
+    bare = re.sub(r"\\.|'[^']*'|\"(?:[^\"\\]|\\.)*\"", " ", command)
+    found = re.search(r"[();<>|&]+", bare)
+    return found[0] if found else ""
+
+
+def _outcome(name: str, completed: Completed, settings: BasicsSettings) -> Outcome:
+    text = decode(completed.output).strip()
+    if completed.ended == "timeout":
+        return Failed(text=f"'{name}' did not finish in time and was stopped\n{text}".strip(), kind="timeout")
+    if completed.ended == "cancelled":
+        return Failed(text=f"'{name}' was stopped: cancelled\n{text}".strip())
+    if completed.ended == "flood":
+        return Failed(
+            text=f"'{name}' wrote more than {settings.max_command_bytes:,} bytes and was stopped\n{text}".strip()
+        )
+    if completed.status < 0:
+        return Failed(text=f"'{name}' was ended by signal {-completed.status}\n{text}".strip())
+    if completed.status:
+        return Failed(text=f"exit status {completed.status}\n{text}".strip())
+    return Done(text=text or "(no output)", data={"exit_status": 0})

@@ -1,0 +1,95 @@
+"""The lexical ranker: deterministic, bounded, independent of order."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentkit.tools import rank, shortlist
+from agentkit.tools.ranking import FLOOR, stem, words
+from agentkit.types import ToolSpec
+
+
+def spec(name: str, description: str = "", *arguments: str) -> ToolSpec:
+    properties = {argument: {"type": "string"} for argument in arguments}
+    return ToolSpec(name=name, description=description, parameters={"type": "object", "properties": properties})
+
+
+BASICS = [
+    spec("calculator", "Work out arithmetic, percentages, and sums.", "expression"),
+    spec("read_file", "Read a text file.", "path"),
+    spec("write_file", "Write text to a file.", "path", "content"),
+    spec("list_files", "List the files in a folder.", "path"),
+    spec("search_files", "Search files for a text.", "query", "path"),
+    spec("run_command", "Run a shell command.", "command"),
+    spec("fetch_url", "Fetch a web page.", "url"),
+    spec("now", "Tell the current date and time.", "timezone"),
+]
+
+
+@pytest.mark.parametrize(
+    ("query", "best"),
+    [
+        ("what files are in this folder?", "list_files"),
+        ("what time is it", "now"),
+        ("fetch the web page example.com", "fetch_url"),
+        ("run the command ls", "run_command"),
+        ("what are the percentages", "calculator"),
+        ("searching for a text", "search_files"),
+    ],
+)
+def test_the_tool_that_shares_the_words_is_first(query: str, best: str) -> None:
+    scores = rank(query, BASICS)
+    assert max(scores, key=lambda name: scores[name]) == best
+
+
+def test_scores_are_log_shares() -> None:
+    scores = rank("read a file", BASICS)
+    assert math.fsum(math.exp(score) for score in scores.values()) == pytest.approx(len(BASICS))
+
+
+def test_words_are_split_and_stemmed() -> None:
+    assert words("getWeatherForecast list_HTTPServers") == ("weather", "forecast", "list", "http", "server")
+    assert stem("files") == stem("file") == "fil"
+    assert stem("searching") == stem("searched") == stem("searches") == stem("search") == "search"
+    assert stem("running") == stem("run")
+    assert stem("cities") == stem("city")
+    assert stem("bus") == "bus"
+
+
+def test_a_query_that_says_nothing_changes_nothing() -> None:
+    assert set(rank("xyzzy the of", BASICS).values()) == {0.0}
+    assert rank("anything", []) == {}
+
+
+SPECS = st.lists(
+    st.builds(spec, st.text("abc_", min_size=1, max_size=8), st.text("abc ", max_size=20)),
+    min_size=1,
+    max_size=8,
+    unique_by=lambda one: one.name,
+)
+
+
+@given(st.text("abc ", max_size=20), SPECS, st.randoms())
+def test_scores_are_bounded_finite_and_the_same_in_any_order(query: str, specs: list[ToolSpec], rng: object) -> None:
+    scores = rank(query, specs)
+    assert set(scores) == {one.name for one in specs}
+    for score in scores.values():
+        assert FLOOR <= score <= math.log(len(specs)) + 1e-9
+    turned = rank(query, specs[::-1])
+    assert all(turned[name] == pytest.approx(score) for name, score in scores.items())
+    assert rank(query, specs) == scores
+
+
+@given(st.text("abc ", max_size=20), SPECS, st.integers(0, 10))
+def test_a_shortlist_holds_the_best_in_the_given_order(query: str, specs: list[ToolSpec], n: int) -> None:
+    kept = shortlist(query, specs, n)
+    assert len(kept) == min(n, len(specs))
+    assert [one for one in specs if one in kept] == kept
+    scores = rank(query, specs)
+    left = [scores[one.name] for one in specs if one not in kept]
+    if kept and left:
+        assert min(scores[one.name] for one in kept) >= max(left) - 1e-12
