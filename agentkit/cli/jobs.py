@@ -1,0 +1,172 @@
+"""`agentkit jobs`: long actions (training, synthesis), to look at, follow and stop.
+
+A job is its run folder; those of this user stand under `jobs` in the data folder, and any other may be
+given by its path.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agentkit.cli.group import ListGroup
+from agentkit.cli.output import colourful, document, json_option, pairs, say, table
+from agentkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from agentkit.jobs import JobState
+
+
+@click.group(cls=ListGroup)
+def command() -> None:
+    """Show and cancel long actions.
+
+    JOB is the start of a name in the list, or the path of a run folder.
+
+    \b
+    agentkit jobs
+    agentkit jobs show sprout --follow
+    agentkit jobs cancel sprout           it writes a checkpoint; starting it again goes on
+    """
+
+
+@command.command("list")
+@json_option
+def list_(as_json: bool) -> None:
+    """List jobs, newest first."""
+    from agentkit.cli.threads import ago
+    from agentkit.jobs import list_jobs
+
+    states = list_jobs(_root())
+    if as_json:
+        document("jobs list", [as_data(state) for state in states])
+        return
+    rows = [
+        {
+            "name": state.run_dir.name,
+            "job": state.job,
+            "status": state.status,
+            "started": ago(state.started_at),
+            "progress": progress(state),
+        }
+        for state in states
+    ]
+    table(rows, ("name", "job", "status", "started", "progress"), empty="no jobs yet")
+
+
+@command.command("show")
+@click.argument("job")
+@click.option("--follow", is_flag=True, help="Stay until it has ended; Ctrl-C leaves it running.")
+@json_option
+def show(job: str, follow: bool, as_json: bool) -> None:
+    """Show how far a job is, or what it came to."""
+    from agentkit import jobs
+
+    folder = _folder(job)
+    if follow:
+        for event in jobs.follow(folder):
+            _step(event)
+        if colourful(sys.stderr):
+            say("")
+    state = jobs.read(folder)
+    if as_json:
+        document("jobs show", as_data(state))
+        return
+    known = {"job": state.job, "folder": str(folder), "status": state.status, "progress": progress(state)}
+    result = state.result
+    figures = dict(result.metrics if result is not None else state.metrics)
+    pairs({**known, **figures})
+    if result is not None:
+        for text in (*result.warnings, *filter(None, [result.error])):
+            click.echo(f"! {text}")
+        for artifact in result.artifacts:
+            click.echo(f"  {artifact.kind}: {artifact.path} ({artifact.bytes} bytes)")
+
+
+@command.command("cancel")
+@click.argument("job")
+@json_option
+def cancel(job: str, as_json: bool) -> None:
+    """Ask a job to write a checkpoint and stop."""
+    from agentkit import jobs
+
+    folder = _folder(job)
+    state = jobs.read(folder)
+    if not jobs.cancel(folder):
+        raise UsageError(f"job '{folder.name}' is not running, it is {state.status}; nothing to cancel")
+    if as_json:
+        document("jobs cancel", {"folder": str(folder), "asked": True})
+        return
+    say(f"asked {folder.name} to stop at its next step; start it again to go on")
+
+
+def progress(state: JobState) -> str:
+    """Return how far a job is, as one reads it."""
+    if state.total is None:
+        return f"step {state.step}" if state.step else "-"
+    share = f"{state.step}/{state.total} ({state.step / state.total:.0%})" if state.total else f"{state.step}"
+    if state.status == "running" and state.eta_s is not None:
+        share += f", {_duration(state.eta_s)} left"
+    return share
+
+
+def as_data(state: JobState) -> dict[str, Any]:
+    """Return a job's state as plain data."""
+    return {
+        "name": state.run_dir.name,
+        "folder": str(state.run_dir),
+        "job": state.job,
+        "status": state.status,
+        "started_at": state.started_at,
+        "step": state.step,
+        "total": state.total,
+        "eta_s": state.eta_s,
+        "metrics": dict(state.metrics),
+        "resumable": state.resumable,
+        "result": state.result.to_json() if state.result is not None else None,
+    }
+
+
+def _root() -> Path:
+    from agentkit import config
+
+    return config.data_dir() / "jobs"
+
+
+def _folder(job: str) -> Path:
+    from agentkit.cli.session import pick
+    from agentkit.jobs import list_jobs
+
+    path = Path(job).expanduser()
+    if path.is_dir():
+        return path
+    return _root() / pick((state.run_dir.name for state in list_jobs(_root())), job, "job", "agentkit jobs list")
+
+
+def _step(event: Mapping[str, Any]) -> None:
+    """Show one event of a job on stderr: redrawn on a terminal, a line each elsewhere."""
+    if event["type"] != "step":
+        return
+    figures = ", ".join(f"{name} {value:.4g}" for name, value in event.get("metrics", {}).items() if _number(value))
+    total = f"/{event['total']}" if event.get("total") else ""
+    left = f", {_duration(event['eta_s'])} left" if event.get("eta_s") is not None else ""
+    text = f"step {event['step']}{total}  {figures}{left}"
+    if colourful(sys.stderr):
+        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.flush()
+    else:
+        say(text)
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
