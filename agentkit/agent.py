@@ -100,8 +100,8 @@ class Agent:
         """The tools the agent may use."""
         if self._tools is not None:
             return Registry([as_tool(tool) for tool in self._tools])
-        plugins, _ = extensions.load_plugins(self.settings.extensions)
-        return Registry([tool for plugin in plugins.values() for tool in plugin.tools()])
+        tools, _ = extensions.load_tools(self.settings)
+        return Registry(tools)
 
     @cached_property
     def store(self) -> Store:

@@ -168,6 +168,30 @@ def values(settings: Settings) -> dict[str, Any]:
     return found
 
 
+def section(kind: type[Any], given: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a plugin's section, `plugins.<name>`, with its defaults filled in.
+
+    Args:
+        kind: the frozen dataclass that the plugin declares.
+        given: what was set.
+        name: the plugin's.
+
+    Raises:
+        ConfigError: a key is unknown, or a value does not fit.
+    """
+    hints = get_type_hints(kind)
+    values = {}
+    for key, value in given.items():
+        whole = f"plugins.{name}.{key}"
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, 1, 0.5)
+            hint = f"did you mean 'plugins.{name}.{near[0]}'?" if near else f"there are: {', '.join(hints) or 'none'}"
+            raise ConfigError(f"{whole}: unknown key; {hint}")
+        values[key] = _convert(value, hints[key], whole, "the settings")
+    made = kind(**values)
+    return {item.name: getattr(made, item.name) for item in fields(kind)}
+
+
 def find_project_file(cwd: Path) -> Path | None:
     """Return the nearest `agentkit.toml`, upwards from `cwd`."""
     return next((path for folder in (cwd, *cwd.parents) if (path := folder / PROJECT_FILE).is_file()), None)

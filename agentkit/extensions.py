@@ -7,12 +7,12 @@ Finding reads metadata only and runs nothing. Loading imports one extension; a f
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from typing import Any
 
-from agentkit.config import ExtensionSettings
+from agentkit.config import ExtensionSettings, Settings, section
 from agentkit.errors import DuplicateExtension, ExtensionError, MissingDependency
 from agentkit.protocols import Tool
 
@@ -108,6 +108,48 @@ def load_plugins(settings: ExtensionSettings) -> tuple[dict[str, Plugin], list[B
         except ExtensionError as error:
             broken.append(Broken(extension=extension, error=error))
     return plugins, broken
+
+
+def load_tools(settings: Settings) -> tuple[list[Tool], list[Broken]]:
+    """Return the tools of all plugins that load, and the plugins that cannot give theirs with the reason.
+
+    Each tool has its plugin's section of the settings. A plugin one of whose tools has a name that is taken
+    gives none.
+
+    Raises:
+        ConfigError: a plugin's section has an unknown key, or a value that does not fit.
+    """
+    plugins, broken = load_plugins(settings.extensions)
+    tools: dict[str, Tool] = {}
+    for name, plugin in plugins.items():
+        extension = installed("agentkit.plugins")[name]
+        known = section_of(name, plugin, settings)
+        try:
+            offered = {tool.name: replace(tool, settings=known) for tool in plugin.tools()}
+        except (Exception, SystemExit) as error:  # noqa: BLE001  a stranger's code
+            text = f"plugin '{name}' from {extension.dist} cannot give its tools: {type(error).__name__}: {error}"
+            broken.append(Broken(extension=extension, error=ExtensionError(text)))
+            continue
+        taken = sorted(tools.keys() & offered.keys())
+        if taken:
+            text = f"plugin '{name}' from {extension.dist}: another plugin has a tool '{taken[0]}' already; disable one"
+            broken.append(Broken(extension=extension, error=ExtensionError(text)))
+            continue
+        tools |= offered
+    return list(tools.values()), broken
+
+
+def section_of(name: str, plugin: Plugin, settings: Settings) -> dict[str, Any]:
+    """Return the plugin's section; a field called as one of policy's lists has its default from there."""
+    policy = {"commands": settings.policy.commands, "allow_hosts": settings.policy.allow_hosts}
+    kind = plugin.settings or _NoSettings
+    shared = {item.name: policy[item.name] for item in fields(kind) if item.name in policy}
+    return section(kind, {**shared, **settings.plugins.get(name, {})}, name)
+
+
+@dataclass(frozen=True, slots=True)
+class _NoSettings:
+    """The section of a plugin that declares none."""
 
 
 def load_planner(name: str) -> Any:

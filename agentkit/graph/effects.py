@@ -112,9 +112,7 @@ def _tool_context(tool: Tool, identity: str, state: RunState, context: RunContex
 def plugin_settings(tool: Tool, context: RunContext) -> Mapping[str, Any]:
     """Return the settings a tool may read: policy's lists, and its plugin's own section over them."""
     policy = context.settings.policy
-    shared = {"commands": policy.commands, "allow_hosts": policy.allow_hosts}
-    sections = context.settings.plugins.values()
-    return shared | {key: value for section in sections for key, value in section.items()}
+    return {"commands": policy.commands, "allow_hosts": policy.allow_hosts, **tool.settings}
 
 
 def full_text(result: Result) -> str:

@@ -37,7 +37,7 @@ def prepare(state: RunState, runtime: Runtime[RunContext]) -> Change:
     """Check budgets, then make the prompt fit; what cannot fit ends the run with the reason."""
     context = runtime.context
     spent = context.add_time(state.get("spent", {}))
-    known = RunState(**{**state, "spent": spent})  # type: ignore[typeddict-item]
+    known = RunState(**{**state, "spent": spent})
     for guard in context.guards:
         verdict = guard.check((), context.limits(spent))
         if isinstance(verdict, Stop):
@@ -180,12 +180,14 @@ def _refusal(
         return None
     if isinstance(verdict, Deny):
         return Failed(text=f"{call.tool} was not allowed: {verdict.why}", kind="denied")
-    if not context.asks:
+    identity = effects.effect_id(context.run_id, state["turn"], index, call.tool, call.arguments)
+    asked_before = any(known["id"] == identity for known in context.store.approvals())  # the run was resumed
+    if not context.asks and not asked_before:
         return Failed(
             text=f"{call.tool} needs a person's approval, and nobody can be asked: {verdict.why}", kind="denied"
         )
     row = {
-        "id": effects.effect_id(context.run_id, state["turn"], index, call.tool, call.arguments),
+        "id": identity,
         "run_id": context.run_id,
         "tool": call.tool,
         "arguments": dict(call.arguments),
@@ -194,7 +196,8 @@ def _refusal(
         "why": verdict.why,
     }
     approval = context.store.request_approval(row)
-    context.emit("approval_required", {**row, "id": approval})
+    if not asked_before:
+        context.emit("approval_required", {**row, "id": approval})
     decision = interrupt({**row, "id": approval})
     if decision == "approved":
         return None
