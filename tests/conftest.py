@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("agentkit", deadline=None)  # first calls compile and import; machines are shared
+settings.load_profile("agentkit")
 
 
 @pytest.fixture(autouse=True)

@@ -1,19 +1,13 @@
 """Tool-use conversations for the embedded model: endless, reproducible, executed against small worlds.
 
-`conversations` feeds training, `evaluation_set` the eval command, `corpus_text` the tokenizer.
-Nothing here needs more than the standard library and agentkit.
+`stream.conversations` feeds training, `evaluation.evaluation_set` the evaluation, `stream.corpus_text`
+the tokenizer. Nothing here needs more than the standard library and agentkit; importing the package
+itself loads nothing.
 """
 
-from agentkit_synthesis.conversation import Conversation, render
-from agentkit_synthesis.evaluation import EvalCase, evaluation_set
-from agentkit_synthesis.stream import conversation_at, conversations, corpus_text
+from agentkit.extensions import Plugin
 
-__all__ = [
-    "Conversation",
-    "EvalCase",
-    "conversation_at",
-    "conversations",
-    "corpus_text",
-    "evaluation_set",
-    "render",
-]
+plugin = Plugin(
+    name="synthesis",
+    description="tool-use conversations that scripts/build_sprout.py trains the embedded model on; no tools yet",
+)

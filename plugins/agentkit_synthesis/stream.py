@@ -138,7 +138,7 @@ def _mixed(rng: Random, split: Split, *, short: bool) -> Conversation:
     for number in range(rounds):
         _exchange(talk, tools, family, simple=short)
         spent += sum(_cost(turn) for turn in talk.turns[ends:])
-        if spent > budget and number and not long or spent > 3800:
+        if (spent > budget and number and not long) or spent > 3800:
             del talk.turns[ends:]
             break
         ends = len(talk.turns)
@@ -186,9 +186,9 @@ def _one(talk: Talk, live: Live, *, simple: bool) -> None:
     roll = rng.random()
     if not simple and roll < 0.09 and ask_first(talk, live):
         return
-    if not simple and roll < 0.12 and live.next and live.id != "invented" and live.args and live.args[0].kind == "s":
-        if _parallel(talk, live):
-            return
+    can_double = live.next and live.id != "invented" and live.args and live.args[0].kind == "s"
+    if not simple and roll < 0.12 and can_double and _parallel(talk, live):
+        return
     if roll > 0.95:
         _failed(talk, live)
         return

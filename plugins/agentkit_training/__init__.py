@@ -3,3 +3,12 @@
 Importing this package loads nothing heavy: torch, tokenizers, gguf and llama_cpp are imported by
 the modules that use them, each reached late.
 """
+
+from agentkit.extensions import Plugin
+
+plugin = Plugin(
+    name="training",
+    needs=("torch", "tokenizers", "gguf", "safetensors"),
+    extra="train",
+    description="what scripts/build_sprout.py trains the embedded model with; no tools yet",
+)

@@ -46,9 +46,7 @@ KEPT = 40
 """Numbers of an identity that a matching head compares: those of a head that do not turn."""
 
 
-def lay_circuits(
-    model: Llama, *, dull: Sequence[int] = (), seed: int = 7, noise: float = 0.003
-) -> None:
+def lay_circuits(model: Llama, *, dull: Sequence[int] = (), seed: int = 7, noise: float = 0.003) -> None:
     """Overwrite part of a fresh `model` with the circuits of reading.
 
     Args:
@@ -181,9 +179,7 @@ def _segment_head(layer: torch.nn.Module) -> None:
         layer.o.weight[target, place] += 0.3
 
 
-def _offset_head(
-    layer: torch.nn.Module, head: int, offset: int, model: Llama, squeeze: Tensor, target: slice
-) -> None:
+def _offset_head(layer: torch.nn.Module, head: int, offset: int, model: Llama, squeeze: Tensor, target: slice) -> None:
     assert isinstance(layer, Attention)
     pairs = slice(0, 8)
     _look_back(
@@ -220,9 +216,7 @@ def _induction_head(layer: torch.nn.Module, squeeze: Tensor, turn: Tensor) -> No
 def _vote_head(layer: torch.nn.Module) -> None:
     assert isinstance(layer, Attention)
     pairs = slice(7, 11)
-    _look_back(
-        layer, 0, _fall_off(pairs), pairs, asks=(IS_CALL, 2.0), answers=(SEGMENT_IS_USER, 2.0)
-    )
+    _look_back(layer, 0, _fall_off(pairs), pairs, asks=(IS_CALL, 2.0), answers=(SEGMENT_IS_USER, 2.0))
     row = _still(0)[0]
     layer.q.weight[row, IS_CALL] += 3.0
     layer.k.weight[row, SEGMENT_IS_USER] += 3.0
@@ -233,8 +227,6 @@ def _vote_head(layer: torch.nn.Module) -> None:
 def _forget_head(layer: torch.nn.Module, model: Llama) -> None:
     assert isinstance(layer, Attention)
     pairs = slice(0, 8)
-    _look_back(
-        layer, 3, _peak_at(model, 0, pairs), pairs, asks=(CONSTANT, 4.0), answers=(CONSTANT, 4.0)
-    )
+    _look_back(layer, 3, _peak_at(model, 0, pairs), pairs, asks=(CONSTANT, 4.0), answers=(CONSTANT, 4.0))
     layer.v.weight[192:256, IDENTITY] += 0.3 * torch.eye(64)
     layer.o.weight[IDENTITY, 192:256] -= 0.3 * torch.eye(64)

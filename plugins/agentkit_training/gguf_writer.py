@@ -19,8 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from agentkit.engine.dialects.plain import CONTROL_TOKENS
 from agentkit_training.llama import Llama, LlamaConfig, rope_factors
-from agentkit_training.tokenizer import CONTROL_TOKENS, TextTokenizer
+from agentkit_training.tokenizer import TextTokenizer
 
 __all__ = ["ModelCard", "write_gguf"]
 
@@ -32,10 +33,11 @@ class ModelCard:
     """What the file says of itself."""
 
     name: str = "sprout"
-    licence: str = "mit"
+    licence: str = "apache-2.0"
     dialect: str = "plain/1"
     description: str = ""
     chat_template: str = ""
+    ranker_weight: float = 0.0  # what the lexical ranker's score counts beside log P(tool)
 
 
 def write_gguf(
@@ -68,14 +70,13 @@ def write_gguf(
     return path
 
 
-def _describe(
-    writer: gguf.GGUFWriter, config: LlamaConfig, card: ModelCard, dtype: Literal["f32", "f16"]
-) -> None:
+def _describe(writer: gguf.GGUFWriter, config: LlamaConfig, card: ModelCard, dtype: Literal["f32", "f16"]) -> None:
     writer.add_name(card.name)
     writer.add_license(card.licence)
     if card.description:
         writer.add_description(card.description)
     writer.add_string("agentkit.dialect", card.dialect)
+    writer.add_float32("agentkit.ranker_weight", card.ranker_weight)
     if card.chat_template:
         writer.add_chat_template(card.chat_template)
     kinds = {"f32": gguf.LlamaFileType.ALL_F32, "f16": gguf.LlamaFileType.MOSTLY_F16}

@@ -89,9 +89,7 @@ class Attention(nn.Module):  # type: ignore[misc]  # torch is untyped here
         k = self.k(x).view(batch, length, self.kv_heads, -1).transpose(1, 2)
         v = self.v(x).view(batch, length, self.kv_heads, -1).transpose(1, 2)
         q, k = _rotate(q, cos, sin).to(v.dtype), _rotate(k, cos, sin).to(v.dtype)
-        mixed = functional.scaled_dot_product_attention(
-            q, k, v, is_causal=True, enable_gqa=self.heads != self.kv_heads
-        )
+        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=self.heads != self.kv_heads)
         out: Tensor = self.o(mixed.transpose(1, 2).reshape(batch, length, width))
         return out
 

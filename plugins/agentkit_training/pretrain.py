@@ -306,9 +306,7 @@ def _optimizers(model: Llama, config: PretrainConfig) -> list[torch.optim.Optimi
     matrices = [weight for name, weight in named if name in inside]
     others = [weight for name, weight in named if name not in inside]
     return [
-        torch.optim.Muon(
-            matrices, lr=config.muon_rate, weight_decay=config.weight_decay, momentum=0.95
-        ),
+        torch.optim.Muon(matrices, lr=config.muon_rate, weight_decay=config.weight_decay, momentum=0.95),
         torch.optim.AdamW(others, lr=config.adam_rate, betas=(0.9, 0.98), weight_decay=0.0),
     ]
 

@@ -17,22 +17,14 @@ from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from agentkit.engine.dialects.plain import CONTROL_TOKENS
+
 __all__ = [
-    "CONTROL_TOKENS",
     "TextTokenizer",
     "dull_tokens",
     "standard_library_texts",
     "train_tokenizer",
 ]
-
-CONTROL_TOKENS: tuple[str, ...] = (
-    "<pad>", "<bos>", "<end>", "<system>", "<tools>", "<user>", "<assistant>", "<think>", "<plan>",
-    "<call>", "<final>", "<ask>", "<decline>", "<result>", "<error>", "<untrusted>", "<nudge>",
-    "<image>", "<image_end>", "<note>",
-    *(f"<x{i}>" for i in range(12)), *(f"<t{i}>" for i in range(32)),
-    *(f"<r{i}>" for i in range(1, 17)),
-)  # fmt: skip
-"""Ids 0 to 79 of `plain/1`, in order."""
 
 _GPT2 = Regex(r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
 _ALONE = Regex(r"\p{L}+|\s|[^\p{L}\s]")

@@ -174,6 +174,7 @@ class _Shared:
             constrained=True,
             branches=True,
             scores=True,
+            tool_prior_weight=float(self.model.metadata.get("agentkit.ranker_weight", 0.0)),
         )
 
     @contextmanager
