@@ -102,7 +102,12 @@ class Effect(StrEnum):
 
 
 Isolation = Literal["process", "worker"]
-Grounding = Literal["context", "trusted"]
+Grounding = Literal[
+    "context",  # a whole literal of any text seen: a path, a URL, an identifier, a number, a quoted string
+    "trusted",  # a whole literal of the user's words or configuration's
+    "words",  # a run of whole words of those
+    "numbers",  # free, but with no number that was not seen
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +132,9 @@ class ToolRules:
     trust: Trust = Trust.UNTRUSTED  # of its output
     sinks: tuple[str, ...] = ()  # arguments that are destinations
     grounded: Mapping[str, Grounding] = field(default_factory=dict)  # argument -> where from
+    keywords: tuple[
+        str, ...
+    ] = ()  # for the ranker alone: what people say for it; `#` any number, `#file` a file's name
     references: tuple[str, ...] = ()  # arguments in which `$N` means the text of result N
 
 

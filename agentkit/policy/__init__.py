@@ -7,7 +7,7 @@ user or an allow list named in full, whatever the text says.
 
 from __future__ import annotations
 
+from agentkit.literals import is_grounded, literals
 from agentkit.policy.decide import Allow, Ask, Decision, Deny, Policy
-from agentkit.policy.grounding import is_grounded, literals
 
 __all__ = ["Allow", "Ask", "Decision", "Deny", "Policy", "is_grounded", "literals"]

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from agentkit.config import PolicySettings
-from agentkit.policy.grounding import is_grounded
+from agentkit.literals import is_grounded
 from agentkit.types import Effect, ToolCall, ToolRules, ToolSpec
 
 _REFERENCE = re.compile(r"\$\d")

@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import fields, replace
-from typing import Any, TypedDict, Unpack, cast, get_type_hints, overload
+from typing import Any, TypedDict, Unpack, cast, get_args, get_type_hints, overload
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.errors import PydanticUserError
@@ -184,8 +184,9 @@ def _check(name: str, rules: ToolRules, arguments: tuple[str, ...]) -> None:
                 near = difflib.get_close_matches(argument, arguments, 1, 0.5)
                 raise ToolError(f"tool '{name}': {key} names '{argument}', no argument; " + _mend(near, arguments))
     for argument, source in rules.grounded.items():
-        if source not in ("context", "trusted"):
-            raise ToolError(f"tool '{name}': grounded[{argument!r}] is {source!r}; say 'context' or 'trusted'")
+        if source not in get_args(Grounding):
+            known = ", ".join(get_args(Grounding))
+            raise ToolError(f"tool '{name}': grounded[{argument!r}] is {source!r}; say one of {known}")
 
 
 def _arguments_model(name: str, function: Function, docs: Docs) -> tuple[type[BaseModel], str | None]:

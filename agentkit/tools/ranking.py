@@ -21,6 +21,9 @@ ARGUMENT_WEIGHT = 1
 FLOOR = -6.0  # no tool is made less likely than by this much
 
 _PARTS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_a-zA-Z]+")
+_URL = re.compile(r"#url|https?://\S+")
+_FILE = re.compile(r"#file|(?<![\w@])[\w./-]*\w\.[a-z]{1,4}\b(?![@.]\w)|\w/\w")
+_NUMBER = re.compile(r"(?<![\w.#/-])\d|#(?!\w)")
 STOP_WORDS = frozenset(
     word
     for line in (
@@ -58,9 +61,18 @@ def shortlist(query: str, specs: Sequence[ToolSpec], n: int) -> list[ToolSpec]:
 
 @lru_cache(maxsize=1024)
 def words(text: str) -> tuple[str, ...]:
-    """Return the stems of `text`: split at underscores and camelCase, lower case, without stop words."""
-    found = (part.casefold() for part in _PARTS.findall(text))
-    return tuple(stem(word) for word in found if word not in STOP_WORDS)
+    """Return the stems of `text`: split at underscores and camelCase, lower case, without stop words.
+
+    `%` is a word, and so is what others are examples of: `#` for a number, `#file` for a file's name, `#url`.
+    """
+    found = [part.casefold() for part in _PARTS.findall(text.replace("%", " percent "))]
+    rest = _URL.sub(" ", text)
+    kinds = [
+        kind
+        for kind, is_there in (("#url", rest != text), ("#file", _FILE.search(rest)), ("#", _NUMBER.search(rest)))
+        if is_there
+    ]
+    return (*(stem(word) for word in found if word not in STOP_WORDS), *kinds)
 
 
 def stem(word: str) -> str:
@@ -85,6 +97,8 @@ def _document(spec: ToolSpec) -> Counter[str]:
     for word in words(spec.name):
         document[word] += NAME_WEIGHT
     document.update(words(spec.description))
+    for keyword in spec.rules.keywords:
+        document.update(words(keyword))
     properties: Mapping[str, object] = spec.parameters.get("properties", {})
     for name in properties:
         for word in words(name):

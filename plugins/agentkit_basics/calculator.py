@@ -8,7 +8,18 @@ from agentkit_basics.arithmetic import work_out
 from agentkit_basics.lexer import CalculationError
 
 
-@tool(effect="pure", idempotent=True, timeout_s=10.0, trust="trusted", references=("expression",))
+@tool(
+    effect="pure",
+    idempotent=True,
+    timeout_s=10.0,
+    trust="trusted",
+    references=("expression",),
+    grounded={"expression": "numbers"},
+    keywords=(
+        "# percent plus minus times multiply multiplied divide divided add added subtract calculate compute math",
+        "total average mean product difference tip discount tax square root half double triple",
+    ),
+)
 def calculator(expression: str) -> Outcome:
     """Work out arithmetic, percentages, and sums.
 

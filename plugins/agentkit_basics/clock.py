@@ -27,7 +27,14 @@ _COMMON = {
 }
 
 
-@tool(effect="read", egress=False, idempotent=True, timeout_s=5.0, trust="trusted")
+@tool(
+    effect="read",
+    egress=False,
+    idempotent=True,
+    timeout_s=5.0,
+    trust="trusted",
+    keywords=("clock day today hour weekday",),
+)
 def now(timezone: str | None = None) -> Outcome:
     """Tell the current date and time.
 

@@ -20,7 +20,14 @@ _SEARCHED_BYTES = 5_000_000
 _SKIPPED = frozenset({".git", ".hg", ".svn", ".venv", "node_modules", "__pycache__"})
 
 
-@tool(effect="read", egress=False, idempotent=True, max_output_chars=_READ_CHARS, grounded={"path": "context"})
+@tool(
+    effect="read",
+    egress=False,
+    idempotent=True,
+    max_output_chars=_READ_CHARS,
+    grounded={"path": "context"},
+    keywords=("#file open show contents content print says inside look",),
+)
 def read_file(path: str, context: ToolContext) -> Outcome:
     """Read a text file.
 
@@ -58,6 +65,7 @@ def _predict_write(path: str, content: str, context: ToolContext) -> Outcome:
     grounded={"path": "trusted"},
     references=("content",),
     predict=_predict_write,
+    keywords=("#file save store put create copy",),
 )
 def write_file(path: str, content: str, context: ToolContext) -> Outcome:
     """Write text to a file.
@@ -107,7 +115,14 @@ def replace_file(target: Path, data: bytes) -> None:
         os.close(folder)
 
 
-@tool(effect="read", egress=False, idempotent=True, timeout_s=10.0, grounded={"path": "context"})
+@tool(
+    effect="read",
+    egress=False,
+    idempotent=True,
+    timeout_s=10.0,
+    grounded={"path": "context"},
+    keywords=("directory dir ls here",),
+)
 def list_files(context: ToolContext, path: str = ".") -> Outcome:
     """List the files in a folder.
 
@@ -132,7 +147,14 @@ def list_files(context: ToolContext, path: str = ".") -> Outcome:
     return Done(text="\n".join(names[:room] + more) or "(the folder is empty)", data=names[:room])
 
 
-@tool(effect="read", egress=False, idempotent=True, timeout_s=20.0, grounded={"path": "context"})
+@tool(
+    effect="read",
+    egress=False,
+    idempotent=True,
+    timeout_s=20.0,
+    grounded={"path": "context"},
+    keywords=("grep find look mention mentions contain contains occurrences",),
+)
 def search_files(query: str, context: ToolContext, path: str = ".") -> Outcome:
     """Search files for a text.
 

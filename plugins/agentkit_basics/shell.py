@@ -23,7 +23,8 @@ TIMEOUT_S = 60.0
     timeout_s=TIMEOUT_S,
     failure_is_data=True,
     sinks=("command",),
-    grounded={"command": "trusted"},
+    grounded={"command": "words"},
+    keywords=("terminal execute bash",),
 )
 def run_command(command: str, context: ToolContext) -> Outcome:
     """Run a shell command.

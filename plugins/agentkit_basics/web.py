@@ -19,6 +19,7 @@ TIMEOUT_S = 20.0
     timeout_s=TIMEOUT_S,
     sinks=("url",),
     grounded={"url": "trusted"},
+    keywords=("#url http website site link download open read",),
 )
 def fetch_url(url: str, context: ToolContext) -> Outcome:
     """Fetch a web page.

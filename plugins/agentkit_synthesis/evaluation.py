@@ -12,7 +12,7 @@ from agentkit.types import Step, ToolSpec
 from agentkit_synthesis import files, invented
 from agentkit_synthesis.arithmetic import calculator, sum_of
 from agentkit_synthesis.conversation import Returned, Said, Split
-from agentkit_synthesis.live import Live, enliven, kinds, outcome, wish
+from agentkit_synthesis.live import Live, Wish, enliven, kinds, outcome, wish
 from agentkit_synthesis.stream import bundled
 from agentkit_synthesis.talk import Talk
 
@@ -85,10 +85,21 @@ def _single(rng: Random, split: Split, index: int, target: Live, near: list[Live
     else:
         made = wish(target, rng, split)
         talk.user(made.text)
+        while not _stands_in(made, talk):
+            talk.turns.clear()
+            made = wish(target, rng, split)
+            talk.user(made.text)
         talk.call(target.spec.name, made.arguments)
         talk.returned(outcome(target, rng, split, made.spoken), untrusted=target.untrusted)
     others = _padded(rng, target, near, rng.randint(4, 11)) if seen else near
     return _finished(talk, index, "call", [target, *others], seen=seen)
+
+
+def _stands_in(made: Wish, talk: Talk) -> bool:
+    """Whether every text to be copied stands in the request as it is; a capital at the beginning changes one."""
+    said = talk.turns[-1]
+    texts = [value for value in made.arguments.values() if isinstance(value, str)]
+    return isinstance(said, Said) and all(text in said.text for text in texts)
 
 
 def _steps(rng: Random, split: Split, index: int) -> EvalCase:

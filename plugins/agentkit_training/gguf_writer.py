@@ -37,6 +37,7 @@ class ModelCard:
     dialect: str = "plain/1"
     description: str = ""
     chat_template: str = ""
+    quotes: bool = True  # free texts among arguments are decoded as words of the conversation
     ranker_weight: float = 0.0  # what the lexical ranker's score counts beside log P(tool)
 
 
@@ -76,6 +77,7 @@ def _describe(writer: gguf.GGUFWriter, config: LlamaConfig, card: ModelCard, dty
     if card.description:
         writer.add_description(card.description)
     writer.add_string("agentkit.dialect", card.dialect)
+    writer.add_bool("agentkit.quotes", card.quotes)
     writer.add_float32("agentkit.ranker_weight", card.ranker_weight)
     if card.chat_template:
         writer.add_chat_template(card.chat_template)

@@ -17,7 +17,7 @@ LAYERS = """
     runs
     graph
     engine models tools guards policy prompts store jobs
-    messages aio schema
+    messages aio schema literals
     extensions
     config events
     protocols

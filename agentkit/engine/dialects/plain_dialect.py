@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
 from agentkit.engine.dialects import Vocabulary, plain, text_of
+from agentkit.engine.dialects.arguments import Sources, call_rule, texts_by_trust
 from agentkit.engine.dialects.plain_read import PlainReader
 from agentkit.engine.grammar import json_rule
 from agentkit.errors import CannotEnforce, ModelFileError, UnsupportedPart
@@ -41,6 +42,7 @@ class Plain:
             ModelFileError: it has not.
         """
         self._vocabulary = vocabulary
+        self._quotes = vocabulary.metadata.get("agentkit.quotes") == "true"
         for token, text in enumerate(plain.CONTROL_TOKENS):
             if vocabulary.control_ids.get(text.encode()) != token:
                 raise ModelFileError(
@@ -60,21 +62,28 @@ class Plain:
         """Return the grammar of the steps allowed, tags and references limited to what exists."""
         references = sorted({_IDS[plain.reference(n).text] for n in self._conversation(request).results})
         kinds = [kind for kind in _KINDS if kind in request.allow]
-        calls = request.tools if "calls" in request.allow else ()
+        calls = self._calls(request) if "calls" in request.allow else {}
         if not kinds and not calls:
             raise CannotEnforce("no kind of step is left: allow final, ask or decline, or give a tool")
         alternatives = [f"<[{_IDS[f'<{kind}>']}]> {_body(kind, request)}" for kind in kinds]
         rules = []
         if calls:
             alternatives.append(f"call{{1,{MAX_CALLS}}}")
-            rules.append(f"call: <[{_IDS['<call>']}]> ({' | '.join(f'tool{n}' for n in range(len(calls)))})")
-            for n, spec in enumerate(calls):
-                rules.append(f"tool{n}: <[{_IDS[plain.tag(n).text]}]> {json_rule(spec.parameters)}")
+            rules.append(f"call: <[{_IDS['<call>']}]> ({' | '.join(f'tool{n}' for n in calls)})")
+            rules += [f"tool{n}: <[{_IDS[plain.tag(n).text]}]> {arguments}" for n, arguments in calls.items()]
         if any(_body(kind, request) == "text" for kind in kinds):
             rules.append("text: TEXT (ref TEXT?)* | (ref TEXT?)+" if references else "text: TEXT")
             rules.append(r"TEXT: /(.|\n)+/")
             rules += [f"ref: {' | '.join(f'<[{token}]>' for token in references)}"] if references else []
         return "\n".join([f"start: {' | '.join(alternatives)}", *rules])
+
+    def _calls(self, request: Request) -> dict[int, str]:
+        """Return the grammar of each tool's arguments by the tool's number; tools that cannot be called are left out."""
+        told = [_told(message) for message in request.messages if not isinstance(message, AIMessage)]
+        results = max(self._conversation(request).results, default=0)
+        sources = Sources(**texts_by_trust(told), results=results, quotes=self._quotes)
+        rules = {n: call_rule(spec, sources) for n, spec in enumerate(request.tools)}
+        return {n: rule for n, rule in rules.items() if rule is not None}
 
     def schemas(self, request: Request) -> Mapping[str, JsonSchema]:
         """Return the tools' schemas, and the answer's."""
@@ -165,6 +174,12 @@ class _Conversation:
     tokens: list[int]
     results: dict[int, str] = field(default_factory=dict)
     count: int = 0
+
+
+def _told(message: BaseMessage) -> tuple[str, bool]:
+    """Return a message's words, and whether they are the user's or configuration's; a nudge may quote anybody."""
+    own = isinstance(message, HumanMessage) or (isinstance(message, SystemMessage) and not _kind(message))
+    return text_of(message), own and meta(message).get("trust") != "untrusted"
 
 
 def _body(kind: str, request: Request) -> str:

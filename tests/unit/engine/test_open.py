@@ -44,3 +44,19 @@ def test_importing_loads_nothing_heavy() -> None:
     code = f"import sys, agentkit.engine, agentkit.engine.dialects.plain; print(sorted({heavy} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_a_server_is_told_the_context_that_was_set() -> None:
+    engine = open_engine(EngineSettings(model="http://localhost:1/v1", remote_model="some-model", context=1234))
+    assert engine.capabilities.context == 1234
+    engine.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_a_link_keeps_its_name_and_shares_the_model(tiny: Path, tmp_path: Path) -> None:
+    link = tmp_path / "model-00001-of-00001.gguf"  # as a cache of downloads has it
+    link.symlink_to(tiny)
+    with LlamaEngine(link, context=512, threads=1) as one, LlamaEngine(tiny, context=512, threads=1) as other:
+        assert one._shared is other._shared
+        assert one._shared is not None
+        assert one._shared.model.path == link

@@ -106,3 +106,12 @@ def test_data_is_json_that_a_database_takes(value: object) -> None:
     text.encode("utf-8")
     assert "\x00" not in text
     assert "\\u0000" not in text
+
+
+def test_what_is_cut_twice_keeps_its_first_size() -> None:
+    once = cap("y" * 100_000, 20_000)
+    twice = cap(once, 4_000)
+    assert len(twice) <= 4_000
+    assert "100,000 characters in all" in twice
+    assert "20,000" not in twice
+    assert digest("y" * 100_000) in twice

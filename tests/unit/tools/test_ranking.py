@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -93,3 +94,23 @@ def test_a_shortlist_holds_the_best_in_the_given_order(query: str, specs: list[T
     left = [scores[one.name] for one in specs if one not in kept]
     if kept and left:
         assert min(scores[one.name] for one in kept) >= max(left) - 1e-12
+
+
+@pytest.mark.parametrize(
+    ("request_text", "first"),
+    [
+        ("What is 15% of 200?", "calculator"),
+        ("3 plus 4", "calculator"),
+        ("show me notes/todo.md", "read_file"),
+        ("open https://example.com/a.html", "fetch_url"),
+        ("what day is it", "now"),
+    ],
+)
+def test_keywords_stand_for_what_descriptions_lack(request_text: str, first: str) -> None:
+    from agentkit_basics import tools
+
+    specs = [tool.spec for tool in tools()]
+    scores = rank(request_text, specs)
+    assert max(scores, key=scores.__getitem__) == first
+    bare = [replace(spec, rules=replace(spec.rules, keywords=())) for spec in specs]
+    assert rank(request_text, bare)[first] < scores[first]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.policy import is_grounded, literals
+from agentkit.literals import is_grounded, literals
 
 
 @pytest.mark.parametrize(
