@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -22,13 +23,25 @@ from typing import TYPE_CHECKING, Any, Self
 
 from agentkit import aio, config, extensions
 from agentkit.engine import open_engine
-from agentkit.errors import AgentkitError, Cancelled, UnsupportedPart, UsageError
+from agentkit.errors import AgentkitError, Cancelled, UsageError
 from agentkit.events import Emitter, Event
 from agentkit.protocols import CancelFlag, Engine, Guard, Planner, Store, Tool
-from agentkit.runs import RunIds, default_system, envelope, failure_reason, first_state, result_from
-from agentkit.store import checkpointer, open_store
+from agentkit.runs import (
+    UNFINISHED,
+    Listener,
+    RunIds,
+    default_system,
+    envelope,
+    failure_reason,
+    first_state,
+    interrupted_calls,
+    refuse_unsupported,
+    result_from,
+    result_of_row,
+)
+from agentkit.store import checkpointer, lease, open_store
 from agentkit.tools import Registry, as_tool
-from agentkit.types import AudioPart, ImagePart, RunResult, StopReason, Task
+from agentkit.types import RunResult, StopReason, Task
 
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
@@ -84,6 +97,7 @@ class Agent:
         self._engine, self._tools, self._store = engine, tools, store
         self._planner, self._guards, self._approve = planner, guards, approve
         self._owns_engine = not isinstance(engine, Engine)
+        self._making = threading.Lock()
 
     # ── parts, each made when it is first needed ──
 
@@ -153,10 +167,15 @@ class Agent:
             UsageError, ConfigError, ModelError: before the run has begun.
         """
         wanted = Task.of(task, check=check)
-        self._refuse_unsupported(wanted)
+        self._make()
+        refuse_unsupported(wanted, self.engine.capabilities)
         ids = RunIds(_new_id(), thread_id or _new_id())
         instructions = default_system(self.engine) if self.system is None else self.system
-        return self._drive(first_state(wanted, ids.run_id, instructions), ids, on_event, cancel)
+        state = first_state(wanted, ids.run_id, instructions)
+        with self._lease(ids):
+            if thread_id is not None:
+                self._leave_last_run(state, ids)
+            return self._drive(state, ids, Listener(on_event, cancel))
 
     def resume(self, run_id: str, *, on_event: OnEvent | None = None, cancel: CancelFlag | None = None) -> RunResult:
         """Go on with a run that was interrupted, killed, or waits for an approval.
@@ -169,13 +188,18 @@ class Agent:
         row = self.store.run(run_id)
         if row is None:
             raise UsageError(f"there is no run '{run_id}'; `agentkit runs list` shows them")
+        self._make()
         ids = RunIds(run_id, row["thread_id"])
-        snapshot = self.graph.get_state(ids.config(self.settings))
-        if snapshot.values.get("run_id") != run_id:
-            raise UsageError(f"run '{run_id}' is not the last one of its thread, so it cannot go on; start a new run")
-        if not snapshot.next:
-            return result_from(snapshot.values, ids, self.engine)
-        return self._drive(None, ids, on_event, cancel)
+        with self._lease(ids):
+            snapshot = self.graph.get_state(ids.config(self.settings))
+            if snapshot.values.get("run_id") == run_id and snapshot.next:
+                return self._drive(None, ids, Listener(on_event, cancel))
+            if snapshot.values.get("run_id") == run_id and snapshot.values.get("ended"):
+                return result_from(snapshot.values, ids, self.engine)
+            if row.get("stop_reason") and StopReason(row["stop_reason"]) not in UNFINISHED:
+                return result_of_row(row, ids)
+            why = "was stopped before its first step" if not snapshot.values else "is not the last one of its thread"
+            raise UsageError(f"run '{run_id}' {why}, so it cannot go on; give the task again")
 
     def stream(self, task: str | Task, **options: Any) -> Iterator[Event]:
         """Yield a run's events as they happen; the last one is `run_ended` with the result."""
@@ -194,7 +218,19 @@ class Agent:
         return aio.aiterate(self._work(task, options))
 
     def _work(self, task: str | Task, options: Mapping[str, Any]) -> aio.Work:
-        return lambda on_event, cancel: self.run(task, on_event=on_event, cancel=cancel, **options)
+        """Return the run for a front of its own listener and flag; the caller's are heard as well."""
+        given = dict(options)
+        theirs, stop = given.pop("on_event", None), given.pop("cancel", None)
+
+        def work(on_event: OnEvent, cancel: CancelFlag) -> RunResult:
+            def both(event: Event) -> None:
+                on_event(event)
+                if theirs is not None:
+                    theirs(event)
+
+            return self.run(task, on_event=both, cancel=Listener(None, cancel, stop), **given)
+
+        return work
 
     def close(self) -> None:
         """Free the model and the database, where this agent opened them; idempotent."""
@@ -213,23 +249,66 @@ class Agent:
 
     # ── driving a run ──
 
-    def _drive(self, state: Any, ids: RunIds, on_event: OnEvent | None, cancel: CancelFlag | None) -> RunResult:
+    def _make(self) -> None:
+        """Make all parts that a run needs, once, whichever thread comes first."""
+        with self._making:
+            for part in ("engine", "tools", "store", "planner", "guards", "graph"):
+                getattr(self, part)
+
+    def _lease(self, ids: RunIds) -> AbstractContextManager[None]:
+        """Return the right to be the only run in the thread."""
+        return lease(getattr(self.store, "path", None), ids.thread_id)
+
+    def _leave_last_run(self, state: dict[str, Any], ids: RunIds) -> None:
+        """Close what the thread's last run left open: its step, its row, and what it asked of people."""
+        values = self.graph.get_state(ids.config(self.settings)).values
+        change = interrupted_calls(values)
+        if change:
+            state["messages"] = [*change["messages"], *state["messages"]]
+            state["results"] = change["results"]
+        last = values.get("run_id")
+        row = self.store.run(last) if last else None
+        if row is not None and row.get("state") == "running":
+            ended = {"reason": StopReason.CANCELLED.value, "detail": "its process ended before it did"}
+            result = result_from({**values, "ended": ended}, RunIds(str(last), ids.thread_id), self.engine)
+            self.store.end_run(str(last), envelope(result))
+        for approval in self.store.approvals(state="pending"):
+            if approval["run_id"] == last:
+                self.store.resolve_approval(approval["id"], "cancelled", "agentkit")
+
+    def _drive(self, state: Any, ids: RunIds, listener: Listener) -> RunResult:
         """Run the graph from `state` (None: from its checkpoint) to an end, an interrupt, or a failure."""
         if state is not None:
             self.store.start_run(ids.run_id, ids.thread_id, self._row(state))
-        emit = self._emitter(ids, on_event)
+        emit = self._emitter(ids, listener)
         emit("run_started", {"model": self.engine.capabilities.model, "resumed": state is None})
         try:
-            result = self._invoke(state, ids, emit, cancel or threading.Event())
+            result = self._invoke(state, ids, emit, listener)
         except (AgentkitError, KeyboardInterrupt) as error:
-            reason = StopReason.CANCELLED if isinstance(error, KeyboardInterrupt | Cancelled) else failure_reason(error)
-            detail = str(error) or "interrupted"
-            emit("error", {"reason": reason.value, "detail": detail})
-            values = self.graph.get_state(ids.config(self.settings)).values
-            result = result_from({**values, "ended": {"reason": reason.value, "detail": detail}}, ids, self.engine)
-        self.store.end_run(ids.run_id, envelope(result))
-        emit("run_ended", envelope(result))
+            result = self._failed(error, ids, emit)
+        except Exception as error:  # unforeseen: written down, and still the caller's to see
+            self._end(self._failed(error, ids, emit), emit)
+            raise
+        self._end(result, emit)
+        if listener.error is not None:
+            raise listener.error
         return result
+
+    def _failed(self, error: BaseException, ids: RunIds, emit: Emitter) -> RunResult:
+        """Return what a run came to that could not go on; it can be resumed."""
+        stopped = isinstance(error, KeyboardInterrupt | Cancelled)
+        reason = StopReason.CANCELLED if stopped else failure_reason(error)
+        known = isinstance(error, AgentkitError | KeyboardInterrupt)
+        detail = (str(error) or "interrupted") if known else f"{type(error).__name__}: {error}"
+        emit("error", {"reason": reason.value, "detail": detail})
+        values = self.graph.get_state(ids.config(self.settings)).values
+        if values.get("run_id") != ids.run_id:  # it did not get as far as its first checkpoint
+            values = {}
+        return result_from({**values, "ended": {"reason": reason.value, "detail": detail}}, ids, self.engine)
+
+    def _end(self, result: RunResult, emit: Emitter) -> None:
+        self.store.end_run(result.run_id, envelope(result))
+        emit("run_ended", envelope(result))
 
     def _invoke(self, state: Any, ids: RunIds, emit: Emitter, cancel: CancelFlag) -> RunResult:
         from langgraph.types import Command  # noqa: PLC0415  LangGraph: most of a second to import
@@ -291,31 +370,23 @@ class Agent:
             return None
         request = ApprovalRequest(**{key: pending[key] for key in ("id", "tool", "arguments", "effect", "why")})
         decision = "approved" if self._approve(request) else "denied"
-        self.store.resolve_approval(request.id, decision, "user")
-        return decision
+        if self.store.resolve_approval(request.id, decision, "user"):
+            return decision
+        row = next((row for row in self.store.approvals() if row["id"] == pending["id"]), None)
+        return str(row["state"]) if row is not None else "denied"  # somebody else was quicker, or time was
 
-    def _emitter(self, ids: RunIds, on_event: OnEvent | None) -> Emitter:
+    def _emitter(self, ids: RunIds, listener: Listener) -> Emitter:
         def persist(event: Event) -> None:
             if event.type not in {"text_delta", "arguments_delta"}:  # the message follows whole
                 self.store.append_event(ids.run_id, event.seq, event.to_json())
 
-        sinks = (persist,) if on_event is None else (persist, on_event)
-        return Emitter(ids.run_id, ids.thread_id, first_seq=self.store.next_seq(ids.run_id), sinks=sinks)
+        first = self.store.next_seq(ids.run_id)
+        return Emitter(ids.run_id, ids.thread_id, first_seq=first, sinks=(persist, listener))
 
     @property
     def asks(self) -> bool:
         """Whether a person can answer, now or through the queue."""
         return self._approve is not None or self.settings.policy.on_approval == "queue"
-
-    def _refuse_unsupported(self, task: Task) -> None:
-        able = self.engine.capabilities
-        for part in task.parts:
-            if isinstance(part, ImagePart) and not able.images:
-                raise UnsupportedPart(
-                    f"{able.model} cannot see images; use a model that can (-m), or leave the image out"
-                )
-            if isinstance(part, AudioPart) and not able.audio:
-                raise UnsupportedPart(f"{able.model} cannot hear; use a model that can (-m), or leave the sound out")
 
 
 def _new_id() -> str:

@@ -51,7 +51,7 @@ async def run(work: Work) -> RunResult:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         cancel.set()
-        await asyncio.wait([task])
+        await _ended(task)
         raise
 
 
@@ -77,4 +77,11 @@ async def aiterate(work: Work) -> AsyncIterator[Event]:
         await task
     finally:
         cancel.set()
-        await asyncio.wait([task])
+        await _ended(task)
+
+
+async def _ended(task: asyncio.Future[RunResult]) -> None:
+    """Wait until the run has stopped; what it raised because of that is nobody's business any more."""
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()

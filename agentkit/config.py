@@ -109,6 +109,17 @@ ALIASES = {
     "MAX_TURNS": "run.max_turns",
     "TIMEOUT": "run.timeout_s",
 }
+# What other programs call the same thing; used in hints only.
+_ALSO_CALLED = {
+    "ctx": "engine.context",
+    "window": "engine.context",
+    "ngl": "engine.gpu_layers",
+    "gpu": "engine.gpu_layers",
+    "temp": "engine.temperature",
+    "turns": "run.max_turns",
+    "database": "store.url",
+    "db": "store.url",
+}
 _NOT_SETTINGS = {"HOME", "LOG_LEVEL", "FAILPOINT"}
 
 
@@ -251,18 +262,29 @@ def _set(settings: Settings, key: str, value: Any, origin: str) -> Settings:
         section = {**settings.plugins.get(name, {}), option: value}
         return replace(settings, plugins={**settings.plugins, name: section})
     if key not in known_keys():
-        near = difflib.get_close_matches(key, known_keys(), 1, 0.5) or _same_leaf(key)
-        hint = f"; did you mean '{near[0]}'?" if near else "; `agentkit config show` lists the known keys"
+        near = _nearest(key)
+        hint = f"; did you mean '{near}'?" if near else "; `agentkit config show` lists the known keys"
         raise ConfigError(f"{key}: unknown key in {origin}{hint}")
     section = getattr(settings, head)
     hints = get_type_hints(type(section))
     return replace(settings, **{head: replace(section, **{rest: _convert(value, hints[rest], key, origin)})})
 
 
-def _same_leaf(key: str) -> list[str]:
-    leaf = key.rsplit(".", 1)[-1]
-    by_leaf = {known.rsplit(".", 1)[-1]: known for known in known_keys()}
-    return [by_leaf[name] for name in difflib.get_close_matches(leaf, by_leaf, 1, 0.6)]
+def _nearest(key: str) -> str | None:
+    """Return the known key that was probably meant: in the same section first, then by its name anywhere."""
+    head, _, leaf = key.rpartition(".")
+    words = _ALSO_CALLED | {short.lower(): whole for short, whole in ALIASES.items()}
+    for name in (leaf, *leaf.split("_")):
+        if name in words and words[name].startswith(head):
+            return words[name]
+    known = known_keys()
+    within = {whole.rsplit(".", 1)[-1]: whole for whole in known if head and whole.startswith(f"{head}.")}
+    anywhere = {whole.rsplit(".", 1)[-1]: whole for whole in known}
+    for names, cutoff in ((within, 0.5), (anywhere, 0.6)):
+        near = difflib.get_close_matches(leaf, names, 1, cutoff)
+        if near:
+            return names[near[0]]
+    return next(iter(difflib.get_close_matches(key, known, 1, 0.5)), None)
 
 
 def _convert(value: Any, wanted: Any, key: str, origin: str) -> Any:

@@ -6,7 +6,7 @@ Finding reads metadata only and runs nothing. Loading imports one extension; a f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
@@ -69,23 +69,33 @@ class Broken:
 
 
 def installed(group: str) -> dict[str, Extension]:
-    """Return what is installed under `group`, by name, in name order.
+    """Return what is installed under `group`, by name, in name order; names that two offer are left out."""
+    return {name: several[0] for name, several in _offered(group).items() if len(several) == 1}
 
-    Raises:
-        DuplicateExtension: two distributions offer the same name.
-    """
-    found: dict[str, Extension] = {}
+
+def contested(group: str) -> list[Broken]:
+    """Return the extensions of `group` whose name another distribution offers as well; none of them is used."""
+    return [
+        Broken(extension=extension, error=_duplicate(group, several))
+        for several in _offered(group).values()
+        if len(several) > 1
+        for extension in several
+    ]
+
+
+def _offered(group: str) -> dict[str, list[Extension]]:
+    """Return who offers what, by name, one extension a distribution."""
+    found: dict[str, dict[str, Extension]] = {}
     for entry in sorted(entry_points(group=group), key=lambda entry: entry.name):
         dist = entry.dist
         name, version = (dist.name, dist.version) if dist is not None else ("unknown", "")
-        extension = Extension(entry.name, group, name, version, entry)
-        other = found.get(extension.name)
-        if other is not None and other.dist != extension.dist:
-            raise DuplicateExtension(
-                f"{group} '{extension.name}': both {other.dist} and {extension.dist} offer it; uninstall one"
-            )
-        found[extension.name] = extension
-    return found
+        found.setdefault(entry.name, {})[name] = Extension(entry.name, group, name, version, entry)
+    return {name: sorted(by_dist.values(), key=lambda one: one.dist) for name, by_dist in found.items()}
+
+
+def _duplicate(group: str, several: Sequence[Extension]) -> DuplicateExtension:
+    who = " and ".join(extension.dist for extension in several)
+    return DuplicateExtension(f"{group} '{several[0].name}': both {who} offer it; uninstall one")
 
 
 def load_plugins(settings: ExtensionSettings) -> tuple[dict[str, Plugin], list[Broken]]:
@@ -94,8 +104,9 @@ def load_plugins(settings: ExtensionSettings) -> tuple[dict[str, Plugin], list[B
     broken: list[Broken] = []
     if not settings.enabled:
         return plugins, broken
+    broken += [item for item in contested("agentkit.plugins") if _wanted(item.extension.name, settings)]
     for name, extension in installed("agentkit.plugins").items():
-        if name in settings.disabled or (settings.only is not None and name not in settings.only):
+        if not _wanted(name, settings):
             continue
         try:
             plugin = extension.load()
@@ -108,6 +119,10 @@ def load_plugins(settings: ExtensionSettings) -> tuple[dict[str, Plugin], list[B
         except ExtensionError as error:
             broken.append(Broken(extension=extension, error=error))
     return plugins, broken
+
+
+def _wanted(name: str, settings: ExtensionSettings) -> bool:
+    return name not in settings.disabled and (settings.only is None or name in settings.only)
 
 
 def load_tools(settings: Settings) -> tuple[list[Tool], list[Broken]]:
@@ -159,6 +174,9 @@ def load_planner(name: str) -> Any:
         ExtensionError: there is none, or it does not load.
     """
     planners = installed("agentkit.planners")
+    rivals = [item.error for item in contested("agentkit.planners") if item.extension.name == name]
+    if rivals:
+        raise rivals[0]
     if name not in planners:
         raise ExtensionError(f"planner '{name}' is not installed; there are: {', '.join(planners) or 'none'}")
     planner = planners[name].load()

@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from agentkit.config import Settings
-from agentkit.errors import AgentkitError, BudgetExceeded, ContextFull, DeadlineExceeded, EngineError, PolicyError
-from agentkit.protocols import Engine
-from agentkit.types import FilePart, Part, Provenance, RunResult, StepRecord, StopReason, Task, TextPart, Usage
+from agentkit.errors import (
+    AgentkitError,
+    BudgetExceeded,
+    ContextFull,
+    DeadlineExceeded,
+    EngineError,
+    PolicyError,
+    UnsupportedPart,
+    UsageError,
+)
+from agentkit.events import Event
+from agentkit.protocols import CancelFlag, Capabilities, Engine
+from agentkit.types import (
+    AudioPart,
+    Failed,
+    FilePart,
+    ImagePart,
+    Part,
+    Provenance,
+    RunResult,
+    StepRecord,
+    StopReason,
+    Task,
+    TextPart,
+    Usage,
+)
 
 FILE_CHARS = 20_000  # of a file part's text
+UNFINISHED = frozenset({StopReason.CANCELLED, StopReason.MODEL, StopReason.ERROR, StopReason.NEEDS_INPUT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +70,42 @@ def first_state(task: Task, run_id: str, instructions: str) -> dict[str, Any]:
     return state
 
 
+def refuse_unsupported(task: Task, able: Capabilities) -> None:
+    """Refuse a task that says nothing, or that has a part the model cannot take.
+
+    Raises:
+        UsageError, UnsupportedPart: as said.
+    """
+    if all(isinstance(part, TextPart) and not part.text.strip() for part in task.parts):
+        raise UsageError("the task is empty; say what to do")
+    for part in task.parts:
+        if isinstance(part, ImagePart) and not able.images:
+            raise UnsupportedPart(f"{able.model} cannot see images; use a model that can (-m), or leave the image out")
+        if isinstance(part, AudioPart) and not able.audio:
+            raise UnsupportedPart(f"{able.model} cannot hear; use a model that can (-m), or leave the sound out")
+
+
+def interrupted_calls(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the change that closes a step which the thread's last run left open, for a new run to start from.
+
+    A call without a result would be refused by most servers, and its number by our own dialect.
+    """
+    from langchain_core.messages import AIMessage, ToolMessage  # noqa: PLC0415
+
+    from agentkit.messages import result_message, step_of  # noqa: PLC0415
+
+    messages, results = values.get("messages", []), list(values.get("results", []))
+    answered = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
+    last = next((message for message in reversed(messages) if isinstance(message, AIMessage)), None)
+    closed = []
+    for call in step_of(last).calls if last is not None else ():
+        if call.id not in answered:
+            text = "the run was interrupted here; whether this was done is not known"
+            results.append({"text": text, "path": None})
+            closed.append(result_message(call, Failed(text=text), number=len(results), spec=None))
+    return {"messages": closed, "results": results} if closed else {}
+
+
 def default_system(engine: Engine) -> str:
     """Return the instructions for a model that was not trained on agentkit's own dialect."""
     if engine.capabilities.dialect.startswith("plain"):
@@ -69,6 +129,22 @@ def result_from(values: Mapping[str, Any], ids: RunIds, engine: Engine) -> RunRe
         data=values.get("data"),
         blocked_calls=tuple(values.get("blocked", ())),
         model=engine.capabilities.model,
+    )
+
+
+def result_of_row(row: Mapping[str, Any], ids: RunIds) -> RunResult:
+    """Return the result of a run that has ended, read from its row; the inverse of `envelope`."""
+    return RunResult(
+        run_id=ids.run_id,
+        thread_id=ids.thread_id,
+        stop_reason=StopReason(row["stop_reason"]),
+        answer=row.get("answer", ""),
+        steps=tuple(StepRecord(**step) for step in row.get("steps", ())),
+        usage=Usage(**row.get("usage", {})),
+        detail=row.get("detail", ""),
+        data=row.get("data"),
+        blocked_calls=tuple(row.get("blocked_calls", ())),
+        model=row.get("model", ""),
     )
 
 
@@ -96,9 +172,40 @@ def failure_reason(error: BaseException) -> StopReason:
     return next((reason for kind, reason in kinds if isinstance(error, kind)), StopReason.ERROR)
 
 
+class Listener:
+    """Hands events to whoever asked for them. If that raises, the run is cancelled, and it is told why at its end.
+
+    It is the run's cancel flag, too.
+    """
+
+    def __init__(self, on_event: Callable[[Event], None] | None, *cancels: CancelFlag | None) -> None:
+        self._on_event, self._cancels = on_event, [flag for flag in cancels if flag is not None]
+        self.error: Exception | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Hand on one event."""
+        if self._on_event is None or self.error is not None:
+            return
+        try:
+            self._on_event(event)
+        except Exception as error:  # noqa: BLE001  the caller's own code: raised again when the run is in order
+            self.error = error
+
+    def is_set(self) -> bool:
+        """Whether the run must stop."""
+        return self.error is not None or any(flag.is_set() for flag in self._cancels)
+
+
 def _read_part(part: Part) -> Part:
+    """Return a part with the text of its file in it; what is left out is said."""
     if not isinstance(part, FilePart):
         return part
-    text = part.path.read_text(encoding="utf-8", errors="replace")[:FILE_CHARS]
+    try:
+        with part.path.open(encoding="utf-8-sig", errors="replace") as file:
+            text = file.read(FILE_CHARS + 1)
+    except OSError as error:
+        raise UsageError(f"{part.path}: cannot be read ({error.strerror}); check the path") from error
+    if len(text) > FILE_CHARS:
+        text = f"{text[:FILE_CHARS]}\n[… cut: the file has {part.path.stat().st_size} bytes]"
     source = Provenance(source=f"file:{part.path}", trust=part.provenance.trust)
     return TextPart(text=f"{part.path}:\n{text}", provenance=source)

@@ -126,8 +126,11 @@ def _extension_names() -> list[str]:
 
 def _extension_command(name: str) -> click.Command:
     from agentkit.errors import ExtensionError
-    from agentkit.extensions import installed
+    from agentkit.extensions import contested, installed
 
+    rivals = [item.error for item in contested(GROUP) if item.extension.name == name]
+    if rivals:
+        raise rivals[0]
     extension = installed(GROUP)[name]
     command = extension.load()
     if not isinstance(command, click.Command):

@@ -6,6 +6,7 @@ tool or a model produced is stripped of control characters before a terminal see
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -24,6 +25,21 @@ SCHEMA_VERSION = 1
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+
+
+def keep_stdout() -> None:
+    """Keep stdout for the payload alone: whatever writes to the descriptor itself (child processes of tools,
+    libraries in C) goes to stderr from now on.
+    """
+    stdout, stderr = sys.stdout, sys.stderr
+    if not isinstance(stdout, io.TextIOWrapper) or not isinstance(stderr, io.TextIOWrapper) or stdout.fileno() != 1:
+        return  # closed, or replaced by somebody
+    stdout.flush()
+    own = os.dup(1)
+    os.dup2(stderr.fileno(), 1)
+    kept = open(own, "w", encoding=stdout.encoding, errors="replace")  # noqa: PTH123, SIM115  as long as the process
+    kept.reconfigure(line_buffering=stdout.line_buffering)
+    sys.stdout = kept
 
 
 def clean(text: str) -> str:

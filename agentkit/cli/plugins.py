@@ -39,22 +39,18 @@ def _groups() -> tuple[str, ...]:
 
 
 def _rows(group: str) -> list[dict[str, Any]]:
-    from agentkit.errors import DuplicateExtension
-    from agentkit.extensions import installed
+    from agentkit.extensions import contested, installed
 
-    kind = group.rpartition(".")[2].removesuffix("s")
-    try:
-        extensions = installed(group)
-    except DuplicateExtension as error:
-        return [{"kind": kind, "name": "*", "distribution": "several", "status": "broken", "detail": str(error)}]
+    states = [(extension, _state(group, extension)) for extension in installed(group).values()]
+    states += [(item.extension, {"status": "broken", "detail": str(item.error)}) for item in contested(group)]
     return [
         {
-            "kind": kind,
-            "name": name,
+            "kind": group.rpartition(".")[2].removesuffix("s"),
+            "name": extension.name,
             "distribution": f"{extension.dist} {extension.version}",
-            **_state(group, extension),
+            **state,
         }
-        for name, extension in extensions.items()
+        for extension, state in sorted(states, key=lambda pair: (pair[0].name, pair[0].dist))
     ]
 
 

@@ -125,10 +125,12 @@ def _run(
     interactive: bool,
 ) -> int:
     from agentkit.cli.interrupts import Interrupts
+    from agentkit.cli.output import keep_stdout
     from agentkit.cli.session import Asker, open_agent, settings_for
     from agentkit.cli.watch import listener
     from agentkit.types import Task, TextPart
 
+    keep_stdout()
     output_schema = _read_schema(schema) if schema else None
     settings = settings_for(flags)
     interrupts = Interrupts(notice="agentkit: stopping; Ctrl-C again to leave at once")

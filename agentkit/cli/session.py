@@ -96,8 +96,8 @@ def open_agent(
 def plugin_tools(settings: config.Settings) -> list[Tool]:
     """Return the tools of the plugins that load; the others are named on stderr."""
     tools, broken = load_tools(settings)
-    for item in broken:
-        say(f"agentkit: {item.error}; going on without it", faint=True)
+    for why in dict.fromkeys(str(item.error) for item in broken):  # two that share a name share the reason
+        say(f"agentkit: {why}; going on without it", faint=True)
     return tools
 
 

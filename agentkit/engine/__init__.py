@@ -35,7 +35,9 @@ def open_engine(settings: EngineSettings) -> Engine:
     if found.kind == "remote":
         from agentkit.engine.remote import RemoteEngine  # noqa: PLC0415  httpx
 
-        return RemoteEngine(str(found.url), model=settings.remote_model, timeout_s=settings.timeout_s)
+        return RemoteEngine(
+            str(found.url), model=settings.remote_model, context=settings.context, timeout_s=settings.timeout_s
+        )
     from agentkit.engine.llama import LlamaEngine  # noqa: PLC0415  llama.cpp: 0.3 s
 
     return LlamaEngine(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from langchain_core.messages import AIMessage
 from langgraph.graph import END, START, StateGraph
 
 from agentkit.graph import nodes
@@ -38,8 +39,12 @@ def _after_prepare(state: RunState) -> Literal["plan", "answer"]:
     return "answer" if state.get("ended") else "plan"
 
 
-def _after_plan(state: RunState) -> Literal["review", "answer"]:
-    return "review" if state.get("calls") and not state.get("ended") else "answer"
+def _after_plan(state: RunState) -> Literal["prepare", "review", "answer"]:
+    if state.get("ended"):
+        return "answer"
+    if state.get("calls"):
+        return "review"
+    return "answer" if isinstance(state["messages"][-1], AIMessage) else "prepare"  # a reply was cut off: once more
 
 
 def _after_observe(state: RunState) -> Literal["prepare", "answer"]:

@@ -61,10 +61,20 @@ class RunContext:
         limit = self.settings.run.timeout_s
         if limit is None:
             return None
-        return self.clock() + max(0.0, limit - float(spent.get("seconds", 0.0)))
+        since = self.mark[-1] if self.mark else self.clock()  # what came after it is not in `spent` yet
+        return since + max(0.0, limit - float(spent.get("seconds", 0.0)))
 
 
 def add_usage(total: Mapping[str, Any], usage: Usage) -> dict[str, Any]:
     """Return `total` with one model call's usage added, field by field."""
     added = Usage(**total) + usage
     return {name: getattr(added, name) for name in Usage.__dataclass_fields__}
+
+
+def add_spent(spent: Mapping[str, Any], usage: Usage, model_calls: int) -> dict[str, Any]:
+    """Return `spent` with model calls and their tokens added."""
+    return {
+        **spent,
+        "model_calls": spent.get("model_calls", 0) + model_calls,
+        "tokens": spent.get("tokens", 0) + usage.prompt + usage.decoded + usage.forced,
+    }

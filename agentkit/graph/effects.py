@@ -8,14 +8,17 @@ about where the tool can reconcile, and otherwise reported as having an unknown 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from agentkit.graph.context import RunContext
 from agentkit.graph.problem import call_key
 from agentkit.graph.state import Result, RunState
+from agentkit.policy import Allow
 from agentkit.protocols import EffectRow, Tool, ToolContext
 from agentkit.tools import run_call
 from agentkit.types import Done, Effect, Failed, Outcome, Pending, ToolCall
@@ -43,11 +46,21 @@ def effect_id(run_id: str, turn: int, index: int, tool: str, arguments: Mapping[
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def perform(call: ToolCall, index: int, state: RunState, context: RunContext) -> tuple[Outcome, float]:
-    """Run one allowed call, or answer it from the ledger; return its outcome and its seconds."""
+def perform(
+    call: ToolCall, index: int, state: RunState, context: RunContext, *, parent: str = ""
+) -> tuple[Outcome, float]:
+    """Run one allowed call, or answer it from the ledger; return its outcome and its seconds.
+
+    Args:
+        call: the call.
+        index: its place in the step, or among the calls that its `parent` made.
+        state: the run's.
+        context: the run's.
+        parent: the effect id of the tool that makes the call, where a tool does.
+    """
     tool = context.tools.get(call.tool)
     assert tool is not None  # review refuses unknown tools
-    identity = effect_id(context.run_id, state["turn"], index, call.tool, call.arguments)
+    identity = effect_id(parent or context.run_id, state["turn"], index, call.tool, call.arguments)
     tool_context = _tool_context(tool, identity, state, context)
     digest = hashlib.sha256(call_key(call.tool, dict(call.arguments)).encode()).hexdigest()
     row = EffectRow(
@@ -84,15 +97,17 @@ def _settle(tool: Tool, identity: str, tool_context: ToolContext, context: RunCo
 
 
 def _tool_context(tool: Tool, identity: str, state: RunState, context: RunContext) -> ToolContext:
+    order = itertools.count()  # a tool may make the same call twice, and mean it
+
     def nested(name: str, arguments: Mapping[str, Any]) -> Outcome:
         other = context.tools.get(name)
         call = ToolCall(id=f"{identity}/{name}", tool=name, arguments=arguments)
         if other is None:
             return Failed(text=f"there is no tool '{name}'", kind="unknown_tool")
         verdict = context.policy.decide(other.spec, call, untrusted_in_context=True, trusted_texts=())
-        if type(verdict).__name__ != "Allow":
+        if not isinstance(verdict, Allow):
             return Failed(text=f"{name}: not allowed from inside another tool", kind="denied")
-        return perform(call, -1, state, context)[0]
+        return perform(call, next(order), state, context, parent=identity)[0]
 
     return ToolContext(
         run_id=context.run_id,
@@ -116,8 +131,14 @@ def plugin_settings(tool: Tool, context: RunContext) -> Mapping[str, Any]:
 
 
 def full_text(result: Result) -> str:
-    """Return a result's whole text, from its file when it was capped."""
+    """Return a result's whole text, from its file when it was capped.
+
+    Where the file is gone, the capped text is all there is; it says of itself that it was cut, and tools that
+    count refuse such text.
+    """
     if result["path"] is None:
         return result["text"]
-    with open(result["path"], encoding="utf-8") as file:  # noqa: PTH123  a stored path
-        return file.read()
+    try:
+        return Path(result["path"]).read_text(encoding="utf-8")
+    except OSError:
+        return result["text"]

@@ -3,34 +3,35 @@
     START -> prepare -> plan -> review -> act -> observe -> (prepare | answer) -> END
                           |        |                          ^
                           |        └ ask: interrupt, a row in approvals; the process may exit
-                          └ a final answer, a question or a decline: answer
+                          └ a final answer, a question or a decline: answer; a reply that was cut off: prepare
 
 Each returns the change to the state. Only `act` causes effects; every other node can be run again.
 """
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import replace
 from random import Random
 from typing import Any
 
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.runtime import Runtime
-from langgraph.types import interrupt
 
-from agentkit.errors import CannotEnforce, ContextFull, DeadlineExceeded, EngineError
+from agentkit.errors import AgentkitError, ContextFull, DeadlineExceeded, ExtensionError
 from agentkit.graph import effects, observing
-from agentkit.graph.context import RunContext, add_usage
-from agentkit.graph.problem import AgentProblem, call_key
+from agentkit.graph.answering import conclude, wrap_up
+from agentkit.graph.context import RunContext, add_spent, add_usage
+from agentkit.graph.problem import AgentProblem, step_key
 from agentkit.graph.requests import build_request, fit
-from agentkit.graph.state import CallState, Ended, RunState
-from agentkit.messages import meta, step_message, step_of
-from agentkit.policy import Allow, Deny
-from agentkit.protocols import PlanBudget, Stop
+from agentkit.graph.reviewing import EXPIRED, refusal_of
+from agentkit.graph.state import CallState, RunState, ended_by
+from agentkit.messages import meta, nudge_message, step_message, step_of
+from agentkit.protocols import Plan, PlanBudget, Reply, Request, Stop
 from agentkit.types import Failed, Step, StopReason, ToolCall
 
 Change = dict[str, Any]
+CUT_OFF = "cut_off"
+_NOT_RUN = Failed(text="it was not run: an approval in the same step expired", kind="denied")
 
 
 def prepare(state: RunState, runtime: Runtime[RunContext]) -> Change:
@@ -42,11 +43,11 @@ def prepare(state: RunState, runtime: Runtime[RunContext]) -> Change:
         verdict = guard.check((), context.limits(spent))
         if isinstance(verdict, Stop):
             context.emit("guard", {"detector": verdict.detector, "verdict": "stop", "text": verdict.detail})
-            return {"spent": spent, "ended": _ended(verdict.reason, verdict.detail)}
+            return {"spent": spent, "ended": ended_by(verdict.reason, verdict.detail)}
     try:
         return {"spent": spent, "messages": fit(known, context)}
     except ContextFull as error:
-        return {"spent": spent, "ended": _ended(StopReason.CONTEXT, str(error))}
+        return {"spent": spent, "ended": ended_by(StopReason.CONTEXT, str(error))}
 
 
 def plan(state: RunState, runtime: Runtime[RunContext]) -> Change:
@@ -54,34 +55,29 @@ def plan(state: RunState, runtime: Runtime[RunContext]) -> Change:
     context = runtime.context
     problem = AgentProblem(context=context, banned=frozenset(state["banned"]))
     request = build_request(state, context)
-    budget = PlanBudget(deadline=request.deadline, cancel=context.cancel)
-    rng = Random(f"{context.settings.engine.seed}/{state['turn']}")
     try:
-        chosen = context.planner.plan(problem, request, evaluator=problem, budget=budget, rng=rng)
+        chosen = _chosen(problem, request, state, context)
     except DeadlineExceeded as error:
-        return {"ended": _ended(StopReason.BUDGET, str(error))}
+        return {"ended": ended_by(StopReason.BUDGET, str(error))}
     except ContextFull as error:
-        return {"ended": _ended(StopReason.CONTEXT, str(error))}
+        return {"ended": ended_by(StopReason.CONTEXT, str(error))}
     step = _numbered(chosen.action.step, state["turn"] + 1)
     used = problem.usage
     context.emit("plan", {"strategy": chosen.strategy, "why": chosen.why, "kind": step.kind})
     context.emit("usage", {name: getattr(used, name) for name in type(used).__dataclass_fields__})
     if chosen.tree is not None:
         context.store.save_tree(context.run_id, state["turn"] + 1, chosen.tree)
-    spent = {
-        **state["spent"],
-        "model_calls": state["spent"].get("model_calls", 0) + problem.model_calls,
-        "tokens": state["spent"].get("tokens", 0) + used.prompt + used.decoded + used.forced,
-    }
-    calls = [_new_call(call) for call in step.calls]
-    return {
-        "messages": [step_message(step)],
+    change = {
         "turn": state["turn"] + 1,
-        "calls": calls,
-        "spent": spent,
+        "calls": [],
+        "spent": add_spent(state["spent"], used, problem.model_calls),
         "usage": add_usage(state["usage"], used),
-        "data": step.data,
     }
+    reply = problem.replies.get(step_key(chosen.action.step))
+    if reply is not None and reply.finish == "length":
+        return change | _cut_off(reply, request, state, context)
+    calls = [_new_call(call) for call in step.calls]
+    return change | {"messages": [step_message(step)], "calls": calls, "data": step.data}
 
 
 def review(state: RunState, runtime: Runtime[RunContext]) -> Change:
@@ -93,15 +89,21 @@ def review(state: RunState, runtime: Runtime[RunContext]) -> Change:
     ]
     reviewed: list[CallState] = []
     blocked = list(state["blocked"])
+    expired = None
     for index, call in enumerate(state["calls"]):
-        refusal = _refusal(call, index, state, context, untrusted, trusted)
+        refusal = _NOT_RUN if expired else refusal_of(call, index, state, context, untrusted, trusted)
         if refusal is None:
             reviewed.append({**call, "verdict": "allow"})
             continue
-        if refusal.kind == "denied":
+        if refusal.kind in {"denied", EXPIRED}:
             blocked.append({"tool": call["tool"], "arguments": call["arguments"], "why": refusal.text})
+        expired = refusal if refusal.kind == EXPIRED else expired
         reviewed.append({**call, "verdict": "refused", "outcome": effects.to_dict(refusal)})
-    return {"calls": reviewed, "blocked": blocked}
+    if expired is None:
+        return {"calls": reviewed, "blocked": blocked}
+    rest = effects.to_dict(_NOT_RUN)
+    reviewed = [{**call, "verdict": "refused", "outcome": call["outcome"] or rest} for call in reviewed]
+    return {"calls": reviewed, "blocked": blocked, "ended": ended_by(StopReason.NEEDS_INPUT, expired.text)}
 
 
 def act(state: RunState, runtime: Runtime[RunContext]) -> Change:
@@ -128,6 +130,8 @@ def observe(state: RunState, runtime: Runtime[RunContext]) -> Change:
         "tool_calls": state["spent"].get("tool_calls", 0) + len(state["calls"]),
     }
     verdict = observing.strongest(context.guards, change["history"], context.limits(spent))
+    if state.get("ended"):  # an approval ran out of time
+        return {**change, "spent": spent, "calls": []}
     return {**change, "spent": spent, "calls": [], **observing.obey(verdict, state, change, context)}
 
 
@@ -136,20 +140,55 @@ def answer(state: RunState, runtime: Runtime[RunContext]) -> Change:
     context = runtime.context
     ended = state.get("ended")
     last = state["messages"][-1]
-    step = step_of(last) if isinstance(last, AIMessage) and not last.tool_calls else None
-    if ended is not None and (step is None or ended["reason"] == StopReason.CONTEXT):
-        step = _wrap_up(state, context)
-    text = step.text if step is not None else ""
+    said = step_of(last) if isinstance(last, AIMessage) and not last.tool_calls else None
+    change: Change = {}
+    step = said
+    if ended is not None and (said is None or ended["reason"] == StopReason.CONTEXT):
+        step, change = wrap_up(state, context)
+        change["messages"] = [step_message(step)] if step is not None else []
     if ended is None:
-        ended = _conclude(step, state, context)
+        ended = conclude(step, state, context)
+    text = step.text if step is not None else ""
     context.emit("message", {"role": "assistant", "text": text, "kind": step.kind if step else "final"})
-    known = step is not None and isinstance(last, AIMessage) and not last.tool_calls
-    messages = [] if known or step is None else [step_message(step)]
-    return {"answer": text, "ended": ended, "messages": messages, "spent": context.add_time(state["spent"])}
+    spent = context.add_time(change.get("spent", state["spent"]))
+    return {**change, "answer": text, "ended": ended, "calls": [], "spent": spent}
 
 
-def _ended(reason: StopReason, detail: str) -> Ended:
-    return Ended(reason=reason.value, detail=detail)
+def _chosen(problem: AgentProblem, request: Request, state: RunState, context: RunContext) -> Plan:
+    """Return the planner's choice; a planner that raises is an extension that failed."""
+    planner = context.planner
+    budget = PlanBudget(deadline=request.deadline, cancel=context.cancel)
+    rng = Random(f"{context.settings.engine.seed}/{state['turn']}")
+    try:
+        return planner.plan(problem, request, evaluator=problem, budget=budget, rng=rng)
+    except AgentkitError:
+        raise
+    except Exception as error:
+        raise ExtensionError(
+            f"planner '{planner.name}' failed: {type(error).__name__}: {error}; use another (run.planner)"
+        ) from error
+
+
+def _cut_off(reply: Reply, request: Request, state: RunState, context: RunContext) -> Change:
+    """Return what becomes of a reply that ran out of room: half a call is never run, half an answer is not "done"."""
+    step, room = reply.step, request.max_tokens
+    why = f"the reply was cut off after {room} tokens"
+    limit = context.settings.run.max_tokens
+    spent = int(state["spent"].get("tokens", 0)) + reply.usage.prompt + reply.usage.decoded + reply.usage.forced
+    over = limit is not None and spent >= limit
+    if step.kind != "calls" and step.text.strip():
+        reason = StopReason.BUDGET if over else StopReason.UNVERIFIED
+        return {"messages": [step_message(replace(step, calls=()))], "ended": ended_by(reason, why)}
+    if over:
+        return {"ended": ended_by(StopReason.BUDGET, f"{why}: run.max_tokens, --max-tokens is used up")}
+    if state["history"] and state["history"][-1].get("detector") == CUT_OFF:
+        return {"ended": ended_by(StopReason.MODEL, f"{why}, and so was the one before; no half call was run")}
+    text = (
+        f"Your last reply was cut off after {room} tokens, and nothing of it was run. Make one short call, or answer."
+    )
+    context.emit("guard", {"detector": CUT_OFF, "verdict": "nudge", "text": text})
+    nudge = {"kind": "nudge", "text": text, "detector": CUT_OFF}
+    return {"messages": [nudge_message(text)], "history": [*state["history"], nudge]}
 
 
 def _numbered(step: Step, turn: int) -> Step:
@@ -160,89 +199,3 @@ def _numbered(step: Step, turn: int) -> Step:
 
 def _new_call(call: ToolCall) -> CallState:
     return CallState(id=call.id, tool=call.tool, arguments=dict(call.arguments), verdict="", outcome=None, seconds=0.0)
-
-
-def _refusal(
-    item: CallState, index: int, state: RunState, context: RunContext, untrusted: bool, trusted: list[str]
-) -> Failed | None:
-    """Return why a call must not run, or None; may suspend the run until a person has answered."""
-    tool = context.tools.get(item["tool"])
-    if tool is None:
-        names = ", ".join(spec.name for spec in context.tools.specs)
-        return Failed(text=f"there is no tool '{item['tool']}'; there are: {names}", kind="unknown_tool")
-    try:
-        tool.validate(item["arguments"])
-    except ValueError as error:
-        return Failed(text=f"{item['tool']}: {error}", kind="invalid")
-    call = ToolCall(id=item["id"], tool=item["tool"], arguments=item["arguments"])
-    verdict = context.policy.decide(tool.spec, call, untrusted_in_context=untrusted, trusted_texts=trusted)
-    if isinstance(verdict, Allow):
-        return None
-    if isinstance(verdict, Deny):
-        return Failed(text=f"{call.tool} was not allowed: {verdict.why}", kind="denied")
-    identity = effects.effect_id(context.run_id, state["turn"], index, call.tool, call.arguments)
-    asked_before = any(known["id"] == identity for known in context.store.approvals())  # the run was resumed
-    if not context.asks and not asked_before:
-        return Failed(
-            text=f"{call.tool} needs a person's approval, and nobody can be asked: {verdict.why}", kind="denied"
-        )
-    row = {
-        "id": identity,
-        "run_id": context.run_id,
-        "tool": call.tool,
-        "arguments": dict(call.arguments),
-        "arguments_digest": call_key(call.tool, dict(call.arguments)),
-        "effect": tool.spec.rules.effect.value,
-        "why": verdict.why,
-    }
-    approval = context.store.request_approval(row)
-    if not asked_before:
-        context.emit("approval_required", {**row, "id": approval})
-    decision = interrupt({**row, "id": approval})
-    if decision == "approved":
-        return None
-    return Failed(text=f"{call.tool} was {decision}: {verdict.why}", kind="denied")
-
-
-def _wrap_up(state: RunState, context: RunContext) -> Step | None:
-    """Return the best answer so far: one last call that may only answer, else the last result."""
-    if state["messages"] and state["ended"] and state["ended"]["reason"] != StopReason.CONTEXT:
-        problem = AgentProblem(context=context, banned=frozenset())
-        request = replace(build_request(state, context, wrap_up=True), deadline=context.clock() + 10.0)
-        try:
-            return problem.actions(request)[0].step
-        except (DeadlineExceeded, ContextFull, CannotEnforce, EngineError):
-            pass  # the last result is still an answer
-    last = state["steps"][-1] if state["steps"] else None
-    return Step(kind="final", text=f"{last['tool']}: {last['result']}") if last else None
-
-
-def _conclude(step: Step | None, state: RunState, context: RunContext) -> Ended:
-    """Return how a run ended whose model came to an end by itself."""
-    if step is None or (step.kind == "final" and not step.text.strip() and step.data is None):
-        return _ended(StopReason.UNVERIFIED, "the model gave an empty answer")
-    if step.kind == "ask":
-        return _ended(StopReason.NEEDS_INPUT, "the model asks a question; answer it on the same thread")
-    if state["blocked"]:
-        names = ", ".join(sorted({call["tool"] for call in state["blocked"]}))
-        return _ended(StopReason.BLOCKED, f"calls were not allowed: {names}; see --approval-mode and --allow-tool")
-    if step.kind == "decline":
-        return _ended(StopReason.UNVERIFIED, "the model declined: none of its tools does this")
-    check = state["task"].get("check")
-    if not check:
-        return _ended(StopReason.DONE, "")
-    return _run_check(check, context)
-
-
-def _run_check(check: str, context: RunContext) -> Ended:
-    """Run the user's own check command; exit status 0 means done."""
-    try:
-        done = subprocess.run(
-            check, shell=True, cwd=context.workspace, capture_output=True, timeout=300, stdin=subprocess.DEVNULL
-        )
-    except subprocess.TimeoutExpired:
-        return _ended(StopReason.UNVERIFIED, f"the check did not finish within 300 s: {check}")
-    if done.returncode == 0:
-        return _ended(StopReason.DONE, "")
-    tail = (done.stderr or done.stdout)[-300:].decode(errors="replace").strip()
-    return _ended(StopReason.UNVERIFIED, f"the check failed with status {done.returncode}: {check}; {tail}")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from langchain_core.messages import AnyMessage
 
+from agentkit.errors import StoreError
 from agentkit.graph import effects
 from agentkit.graph.context import RunContext
 from agentkit.graph.state import CallState, Ended, Result, RunState
+from agentkit.guards import output_digest
 from agentkit.messages import nudge_message, result_message
 from agentkit.protocols import AskUser, Go, Guard, HistoryItem, Nudge, Replan, Spent, Stop, Verdict
+from agentkit.tools.output import note_of, was_cut
 from agentkit.types import Effect, Failed, Outcome, StopReason, ToolCall
 
 Change = dict[str, Any]
@@ -38,7 +39,14 @@ def record(state: RunState, context: RunContext) -> Change:
         history.append(_history(item, outcome, context))
         context.emit(
             "tool_result",
-            {"id": call.id, "tool": call.tool, "ok": not failed, "result": result["text"], "seconds": item["seconds"]},
+            {
+                "id": call.id,
+                "tool": call.tool,
+                "arguments": item["arguments"],
+                "ok": not failed,
+                "result": result["text"],
+                "seconds": item["seconds"],
+            },
         )
     return {"messages": messages, "results": results, "history": history, "steps": steps}
 
@@ -48,11 +56,15 @@ def cap(text: str, number: int, context: RunContext) -> Result:
     limit = min(context.settings.run.result_chars, context.engine.capabilities.context)
     if len(text) <= limit:
         return Result(text=text, path=None)
-    context.files.mkdir(parents=True, exist_ok=True)
     path = context.files / f"result-{number}.txt"
-    path.write_text(text, encoding="utf-8")
-    head, tail = text[: limit * 2 // 3], text[-limit // 4 :]
-    return Result(text=f"{head}\n[… {len(text)} characters in all, whole text in {path}]\n{tail}", path=str(path))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise StoreError(f"{path}: a long result cannot be kept ({error.strerror}); make room, or mend it") from error
+    head, tail = text[: limit * 2 // 3], text[-(limit // 4) :]
+    kept = "what was kept of it is" if was_cut(text) else "whole text"  # a tool's own limit came before ours
+    return Result(text=f"{head}{note_of(text)}[{kept} in {path}]\n{tail}", path=str(path))
 
 
 def strongest(guards: Sequence[Guard], history: Sequence[dict[str, Any]], spent: Spent) -> Verdict:
@@ -113,7 +125,7 @@ def _history(item: CallState, outcome: Outcome, context: RunContext) -> dict[str
         "effect": (tool.spec.rules.effect if tool else Effect.IRREVERSIBLE).value,
         "polls": bool(tool and tool.spec.rules.polls),
         "failure_is_data": bool(tool and tool.spec.rules.failure_is_data),
-        "digest": hashlib.sha256(outcome.text.encode(errors="replace")).hexdigest(),
+        "digest": output_digest(outcome.text),
         "seconds": item["seconds"],
     }
 
@@ -133,9 +145,4 @@ def _fields(outcome: Outcome) -> dict[str, Any]:
     return {name: getattr(outcome, name) for name in type(outcome).__dataclass_fields__}
 
 
-def files_of(folder: Path, run_id: str) -> Path:
-    """Return where a run's long results are put."""
-    return folder / "results" / run_id
-
-
-__all__ = ["cap", "files_of", "obey", "read_item", "record", "strongest"]
+__all__ = ["cap", "obey", "read_item", "record", "strongest"]

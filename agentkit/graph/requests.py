@@ -6,7 +6,7 @@ with a `compaction` event; if the prompt still does not fit, `ContextFull` is ra
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,10 @@ from agentkit.types import ToolSpec
 
 REPLY_TOKENS = 512  # kept free for the step
 SHORT_RESULT = 200  # characters an old result keeps
+_EARLIER = "Earlier in this conversation: "
 MAX_TOOLS = 32
+MIN_TOOLS = 4  # so many are shown in any case
+NOTE_CHARS = 2_000  # of what earlier turns are summarised to
 
 
 def build_request(state: RunState, context: RunContext, *, wrap_up: bool = False) -> Request:
@@ -47,10 +50,23 @@ def build_request(state: RunState, context: RunContext, *, wrap_up: bool = False
 def choose_tools(messages: Sequence[BaseMessage], context: RunContext) -> tuple[ToolSpec, ...]:
     """Return the tools to show, in their fixed order; a lexical shortlist when there are too many."""
     specs = context.tools.specs
-    if len(specs) <= MAX_TOOLS:
+    few = _tools_that_fit(specs, context)
+    if len(specs) <= few:
         return specs
-    kept = {spec.name for spec in shortlist(last_words(messages), specs, MAX_TOOLS)}
+    kept = {spec.name for spec in shortlist(last_words(messages), specs, few)}
     return tuple(spec for spec in specs if spec.name in kept)
+
+
+def _tools_that_fit(specs: Sequence[ToolSpec], context: RunContext) -> int:
+    """Return how many tools to show, so that their signatures leave half of the context free."""
+    room = context.engine.capabilities.context // 2
+    few = min(len(specs), MAX_TOOLS)
+    while few > MIN_TOOLS:
+        tokens = context.engine.count(Request(messages=[HumanMessage(content="")], tools=specs[:few]))
+        if tokens <= room:
+            break
+        few = max(MIN_TOOLS, min(few - 1, few * room // tokens))
+    return few
 
 
 def prior(messages: Sequence[BaseMessage], specs: Sequence[ToolSpec], weight: float) -> Mapping[str, float]:
@@ -75,13 +91,18 @@ def fit(state: RunState, context: RunContext) -> list[AnyMessage | RemoveMessage
     limit = context.engine.capabilities.context - min(REPLY_TOKENS, context.engine.capabilities.context // 4)
     if context.engine.count(request) <= limit:
         return []
-    for strategy in (_shorten_results, _summarise_turns):
-        changes = strategy(state["messages"])
-        kept = _apply(state["messages"], changes)
+    changes: dict[str | None, AnyMessage | RemoveMessage] = {}
+    kept = list(state["messages"])
+    for name, strategy in _STRATEGIES.items():
+        more = strategy(kept)
+        if not more:
+            continue
+        changes |= {change.id: change for change in more}
+        kept = _apply(kept, more)
         tokens = context.engine.count(replace(request, messages=kept))
-        if changes and tokens <= limit:
-            context.emit("compaction", {"strategy": strategy.__name__.strip("_"), "tokens": tokens, "limit": limit})
-            return changes
+        if tokens <= limit:
+            context.emit("compaction", {"strategy": name, "tokens": tokens, "limit": limit})
+            return list(changes.values())
     tokens = context.engine.count(request)
     raise ContextFull(
         f"the prompt has {tokens} tokens, and {limit} fit with room for a reply; "
@@ -97,11 +118,19 @@ def _tokens_left(state: RunState, context: RunContext, room: int) -> int:
 
 
 def _shorten_results(messages: Sequence[AnyMessage]) -> list[AnyMessage | RemoveMessage]:
-    """Cap the results of earlier turns and all but the last result of this one."""
-    old = [m for m in messages if isinstance(m, ToolMessage)][:-1]
+    """Cap all results but the last."""
+    return _shortened([m for m in messages if isinstance(m, ToolMessage)][:-1])
+
+
+def _shorten_all_results(messages: Sequence[AnyMessage]) -> list[AnyMessage | RemoveMessage]:
+    """Cap the last result too; `$N` still stands for the whole of it."""
+    return _shortened([m for m in messages if isinstance(m, ToolMessage)])
+
+
+def _shortened(results: Sequence[ToolMessage]) -> list[AnyMessage | RemoveMessage]:
     return [
         m.model_copy(update={"content": f"{m.content[:SHORT_RESULT]} [… {len(m.content)} characters, shortened]"})
-        for m in old
+        for m in results
         if isinstance(m.content, str) and len(m.content) > SHORT_RESULT + 60
     ]
 
@@ -112,10 +141,26 @@ def _summarise_turns(messages: Sequence[AnyMessage]) -> list[AnyMessage | Remove
     if len(starts) < 2:
         return []
     old = [m for m in messages[: starts[-1]] if not _is_instruction(m)]
-    lines = [_line(m) for m in old if isinstance(m, HumanMessage) or (isinstance(m, AIMessage) and m.content)]
-    note = note_message(f"Earlier in this conversation: {' '.join(lines)}"[:2_000])
+    if not old or all(meta(m).get("kind") == "note" for m in old):
+        return []
+    lines = [line for m in old if (line := _line(m))]
+    note = note_message(f"{_EARLIER}{' '.join(lines)[-NOTE_CHARS:]}")  # what was said last matters most
     note.id = old[0].id  # takes its place
     return [note, *(RemoveMessage(id=str(m.id)) for m in old[1:])]
+
+
+def _shorten_note(messages: Sequence[AnyMessage]) -> list[AnyMessage | RemoveMessage]:
+    """Keep only the end of the summary of earlier turns."""
+    notes = [m for m in messages if meta(m).get("kind") == "note" and len(str(m.content)) > SHORT_RESULT * 2]
+    return [m.model_copy(update={"content": f"{_EARLIER}… {str(m.content)[-SHORT_RESULT:]}"}) for m in notes]
+
+
+_STRATEGIES: Mapping[str, Callable[[Sequence[AnyMessage]], list[AnyMessage | RemoveMessage]]] = {
+    "shorten_results": _shorten_results,
+    "summarise_turns": _summarise_turns,
+    "shorten_all_results": _shorten_all_results,
+    "shorten_note": _shorten_note,
+}
 
 
 def _is_instruction(message: BaseMessage) -> bool:
@@ -123,8 +168,13 @@ def _is_instruction(message: BaseMessage) -> bool:
 
 
 def _line(message: BaseMessage) -> str:
-    who = "User:" if isinstance(message, HumanMessage) else "Answer:"
-    return f"{who} {str(message.content)[:160]}"
+    """Return what the summary says of a message; nothing of calls, results and nudges."""
+    text = str(message.content)
+    if meta(message).get("kind") == "note":
+        return text.removeprefix(_EARLIER)
+    if not text or not isinstance(message, HumanMessage | AIMessage):
+        return ""
+    return f"{'User:' if isinstance(message, HumanMessage) else 'Answer:'} {text[:160]}"
 
 
 def _apply(messages: Sequence[AnyMessage], changes: Sequence[Any]) -> list[AnyMessage]:

@@ -11,6 +11,8 @@ from typing import Annotated, Any, TypedDict
 from langchain_core.messages import AnyMessage
 from langgraph.graph.message import add_messages
 
+from agentkit.types import StopReason
+
 
 class Result(TypedDict):
     """One tool result of the conversation; `path` holds the whole text when `text` was capped."""
@@ -55,6 +57,11 @@ class RunState(TypedDict, total=False):
     ended: Ended | None
     answer: str
     data: Any
+
+
+def ended_by(reason: StopReason, detail: str) -> Ended:
+    """Return the end of a run for the state."""
+    return Ended(reason=reason.value, detail=detail)
 
 
 def fresh_run(run_id: str, task: dict[str, Any]) -> RunState:

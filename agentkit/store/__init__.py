@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from agentkit import config
 from agentkit.errors import StoreError
 from agentkit.protocols import Store
+from agentkit.store.lease import lease
 from agentkit.store.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
-__all__ = ["SqliteStore", "checkpointer", "open_store"]
+__all__ = ["SqliteStore", "checkpointer", "lease", "open_store"]
 
 DATABASE_NAME = "agentkit.db"
 _SCHEMES = ("sqlite:///", "sqlite://")

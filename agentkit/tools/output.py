@@ -19,6 +19,7 @@ from agentkit.types import Done, Failed, Outcome, Pending
 
 MAX_DATA_CHARS = 1_000_000
 _SNIFF = 4_096
+_CLEANED_WHOLE = 20_000  # characters: no need to guess from the ends
 _SLACK = 4  # characters kept for each one shown, so that cleaning does not leave too few
 
 _ESCAPES = re.compile(
@@ -34,7 +35,7 @@ _UNWANTED = re.compile(
     r"\ud800-\udfff"  # lone surrogates
     r"\U000e0000-\U000e0fff]"  # tags and variation selectors: invisible words
 )
-_CUT = re.compile(r"\[\.\.\. cut: [\d,]+ (?:characters|bytes) in all; SHA-256 ")
+_CUT = re.compile(r"\[\.\.\. cut: [\d,]+ (?:characters|bytes) in all; SHA-256 [0-9a-f]* ?\.\.\.\]")
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "a PNG image"),
     (b"\xff\xd8\xff", "a JPEG image"),
@@ -68,14 +69,14 @@ def digest(text: str) -> str:
 
 def cap(text: str, limit: int) -> str:
     """Return `text` cleaned and at most `limit` characters long: head, note, tail."""
-    if len(text) <= limit * _SLACK:
+    if len(text) <= max(limit * _SLACK, _CLEANED_WHOLE):
         cleaned = clean(text)
         if len(cleaned) <= limit:
             return cleaned
         head = tail = cleaned
     else:
         head, tail = clean(text[: limit * 2]), clean(text[-limit * 2 :])
-    note = cut_note(len(text), digest(text))
+    note = note_of(text)
     room = max(limit - len(note), 0)
     if not room:
         return note.strip()[:limit]
@@ -86,6 +87,12 @@ def cap(text: str, limit: int) -> str:
 def cut_note(size: int, sha256: str) -> str:
     """Return what stands where the middle of a text of `size` characters was left out."""
     return f"\n[... cut: {size:,} characters in all; SHA-256 {sha256} ...]\n"
+
+
+def note_of(text: str) -> str:
+    """Return the note for cutting `text`; where it was cut before, what it was before that counts."""
+    before = _CUT.search(text)
+    return f"\n{before[0]}\n" if before else cut_note(len(text), digest(text))
 
 
 def was_cut(text: str) -> bool:

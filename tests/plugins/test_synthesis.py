@@ -12,11 +12,9 @@ import pytest
 
 from agentkit.engine.dialects import plain
 from agentkit.types import Step
-from agentkit_synthesis.conversation import Conversation, render
+from agentkit_synthesis.conversation import Conversation, Returned, render
 from agentkit_synthesis.evaluation import evaluation_set
-from agentkit_synthesis.stream import conversation_at, conversations, corpus_text
-from agentkit_synthesis.conversation import Returned
-from agentkit_synthesis.stream import said
+from agentkit_synthesis.stream import conversation_at, conversations, corpus_text, said
 from agentkit_synthesis.worlds import calculate
 
 _PYTHON = {"string": str, "integer": int, "number": (int, float), "boolean": bool}

@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -38,7 +38,8 @@ SMALL_BYTES = 64 << 20  # on a busy machine two threads made an 8M-parameter mod
 class _Key:
     """What makes two engines share one loaded model."""
 
-    path: Path
+    real: Path  # links followed: two names of one file share it
+    path: Path = field(compare=False)  # as named: the parts of a split model are found by their names
     changed_ns: int  # a file written anew is another model
     context: int | None
     threads: int | None
@@ -72,7 +73,8 @@ class LlamaEngine:
             ModelNotFound, ModelFileError, ModelError: it cannot be had, read or loaded.
         """
         key = _Key(
-            path=(resolved := Path(path).resolve()),
+            real=(resolved := Path(path).resolve()),
+            path=Path(path).absolute(),
             changed_ns=resolved.stat().st_mtime_ns if resolved.exists() else 0,
             context=context,
             threads=threads,

@@ -19,7 +19,7 @@ def prompt(
     return f"+++\n{head}\ninputs = {inputs}\n+++\n{text}\n"
 
 
-@pytest.mark.parametrize("name", ["plain_system", "system", "wrap_up"])
+@pytest.mark.parametrize("name", ["system", "wrap_up"])
 def test_our_prompts_render_as_on_record(name: str) -> None:
     """A change of a prompt is a change of behaviour: raise its version and renew the record on purpose."""
     found = load(name, folders=())
@@ -28,7 +28,7 @@ def test_our_prompts_render_as_on_record(name: str) -> None:
 
 
 def test_every_installed_prompt_loads() -> None:
-    assert {"plain_system", "system", "wrap_up"} <= set(names())
+    assert {"system", "wrap_up"} <= set(names())
     assert all(load(name).text for name in names())
 
 
@@ -86,7 +86,7 @@ def test_a_file_of_the_user_goes_before_the_installed_one(agentkit_home: Path) -
 
 def test_a_prompt_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "mine.md").write_text(prompt(), encoding="utf-8")
-    with pytest.raises(PromptError, match="there is no prompt 'ours'; there are: mine, plain_system, system"):
+    with pytest.raises(PromptError, match="there is no prompt 'ours'; there are: mine, system"):
         load("ours", folders=[tmp_path])
     with pytest.raises(PromptError, match="only lower-case letters"):
         load("../secrets")
