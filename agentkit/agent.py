@@ -359,6 +359,7 @@ class Agent:
             "planner": self.planner.name,
             "seed": self.settings.engine.seed,
             "version": version("agentkit-local"),
+            "plugins": {name: found.version for name, found in extensions.installed("agentkit.plugins").items()},
         }
 
     def _decide(self, pending: Mapping[str, Any]) -> str | None:

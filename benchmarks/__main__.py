@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None, *, folder: Path = figures.RESULTS) -
             return status
     found = list(figures.areas(folder))
     if wanted.render:
-        figures.write_whole(figures.ROOT / "docs" / "figures.md", render.page(found))
+        figures.write_whole(figures.ROOT / "docs" / "figures.md", render.page(found, figures.mistakes(folder)))
     if wanted.check:
         return check(found)
     width = None if sys.stdout.isatty() else 160

@@ -132,6 +132,14 @@ def areas(folder: Path = RESULTS) -> Iterator[tuple[str, list[Row]]]:
         yield path.stem, read(path)
 
 
+def mistakes(folder: Path = RESULTS) -> dict[str, list[dict[str, Any]]]:
+    """Return the most frequent wrong picks that stand beside the rows, by what was asked."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted((folder / "details").glob("*.json")):
+        found |= json.loads(path.read_text(encoding="utf-8")).get("confusions", {})
+    return found
+
+
 def machine() -> str:
     """Return the processor's model and how many cores may be used; nothing that says whose it is."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

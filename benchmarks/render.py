@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from rich.table import Table
 
@@ -57,8 +58,8 @@ def table(areas: Iterable[tuple[str, list[Row]]]) -> Table:
     return drawn
 
 
-def page(areas: Iterable[tuple[str, list[Row]]]) -> str:
-    """Return docs/figures.md."""
+def page(areas: Iterable[tuple[str, list[Row]]], mistakes: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Return docs/figures.md; `mistakes` are the most frequent wrong picks of the embedded model, by what was asked."""
     parts = [HEAD]
     for area, rows in areas:
         parts.append(f"## {area}\n")
@@ -71,5 +72,9 @@ def page(areas: Iterable[tuple[str, list[Row]]]) -> str:
         parts.append("")
         parts += [f"- `{command}`" for command in dict.fromkeys(row.command for row in rows)]
         parts += [f"- on {machine}" for machine in dict.fromkeys(row.machine for row in rows)]
+        parts.append("")
+    for name, confused in mistakes.items():
+        parts += [f"## Taken for another tool: {name}\n", "| wanted | got | times |", "|---|---|---|"]
+        parts += [f"| `{one['wanted']}` | `{one['got']}` | {one['times']} |" for one in confused]
         parts.append("")
     return "\n".join(parts)

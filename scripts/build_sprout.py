@@ -23,7 +23,6 @@ from typing import Any
 
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from safetensors.torch import load_file, save_file
 
 from agentkit.engine.dialects.plain import CONTROL_IDS
 from agentkit.engine.dialects.plain_template import TEMPLATE
@@ -31,6 +30,7 @@ from agentkit.jobs import Job, JobContext, JobPlan, run
 from agentkit_synthesis.conversation import Conversation, render
 from agentkit_synthesis.stream import conversations, corpus_text
 from agentkit_training.circuits import lay_circuits
+from agentkit_training.floats import load_floats, save_floats
 from agentkit_training.gguf_writer import ModelCard, write_gguf
 from agentkit_training.llama import Llama, LlamaConfig
 from agentkit_training.pretrain import PretrainConfig, Sample, load_weights, pretrain
@@ -118,7 +118,7 @@ def encode(conversation: Conversation, tokenizer: TextTokenizer) -> tuple[list[i
 
 def export(model: Llama, tokenizer: TextTokenizer, folder: Path, config: Mapping[str, Any]) -> Path:
     """Write float weights, tokenizer and the GGUF to ship; return the GGUF."""
-    save_file({name: weight.half().contiguous() for name, weight in model.state_dict().items()}, folder / FLOATS)
+    save_floats(model, folder / FLOATS)
     tokenizer.save(folder / TOKENIZER)
     card = ModelCard(
         description="Routes a request to a tool, fills its arguments and reports the result. Trained from scratch.",
@@ -136,9 +136,7 @@ def export(model: Llama, tokenizer: TextTokenizer, folder: Path, config: Mapping
 
 def read_floats(folder: Path = KEPT) -> tuple[Llama, TextTokenizer]:
     """Return the float model and its tokenizer from the files that `export` wrote."""
-    model = Llama(MODEL)
-    model.load_state_dict({name: weight.float() for name, weight in load_file(folder / FLOATS).items()})
-    return model, TextTokenizer.load(folder / TOKENIZER)
+    return load_floats(Llama(MODEL), folder / FLOATS), TextTokenizer.load(folder / TOKENIZER)
 
 
 def install(artifacts: Path) -> None:

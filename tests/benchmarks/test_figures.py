@@ -113,7 +113,9 @@ def test_an_unknown_name_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_the_page_has_every_row_and_its_command() -> None:
-    page = render.page([("area", rows(share("bad", "poor", 1, 10, 0.8)))])
+    page = render.page(
+        [("area", rows(share("bad", "poor", 1, 10, 0.8)))], {"set": [{"wanted": "a", "got": "b", "times": 2}]}
+    )
     assert "| `bad` | poor | 10.0 % | 1.8 to 40.4 | ≥ 80.0 % | MISSED | 10 |" in page
     assert "- `python -m benchmarks.nothing`" in page
 

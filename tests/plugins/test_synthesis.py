@@ -76,7 +76,8 @@ def test_references_point_at_results_that_exist() -> None:
             elif isinstance(turn, Step) and turn.kind == "final":
                 quoted = {int(part.split("⟧")[0]) for part in turn.text.split("⟦r")[1:]}
                 assert quoted <= known
-                assert "⟦r⟧" not in turn.text and "{" not in turn.text, turn.text
+                assert "⟦r⟧" not in turn.text, turn.text
+                assert "{" not in turn.text, turn.text
 
 
 def test_no_request_of_test_or_dev_is_one_of_training() -> None:
