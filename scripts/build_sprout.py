@@ -58,8 +58,8 @@ DEFAULTS: Mapping[str, Any] = {
     "seed": 0,
     "threads": 2,
     "compile": True,
-    "kind": "f16",
-    "ranker_weight": 0.0,
+    "kind": "q8_0",
+    "ranker_weight": 2.5,  # python -m benchmarks.sprout --fit
 }
 
 
