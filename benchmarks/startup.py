@@ -65,7 +65,7 @@ def measure(model: str | None, times: int) -> list[Measured]:
         asked = [agentkit, "run", "--output-format", "json", *(["-m", model] if model else []), QUESTION]
         answered = [run(asked, Path(folder)) for _ in range(times + 1)][1:]
     for ran in answered:
-        if not shows(json.loads(ran.output)["answer"], ANSWER):
+        if not shows(json.loads(ran.output)["data"]["answer"], ANSWER):
             raise SystemExit(f"'{QUESTION}' was not answered with {ANSWER}: {ran.output}")
     return [
         _median("help", "`agentkit --help`, median", [ran.seconds for ran in helped], "s", HELP_S),
