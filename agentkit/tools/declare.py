@@ -49,6 +49,7 @@ class Rules(TypedDict, total=False):
     trust: Trust | str
     sinks: tuple[str, ...]
     grounded: Mapping[str, Grounding]
+    keywords: tuple[str, ...]
     references: tuple[str, ...]
 
 

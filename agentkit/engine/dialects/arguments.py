@@ -32,6 +32,7 @@ MAX_LITERALS = 400
 SMALL_NUMBERS = (*range(13), 100)  # may stand in a calculation without having been seen: squares, halves, per cent
 _PLAIN = frozenset({"type", "title", "description", "default"})
 _NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
+_CONTROL = re.compile(r"[\x7f-\x9f\u2028\u2029]")
 _NO_NUMBER = r"/([^0-9.,\"\\\x00-\x1f]|, )+/"
 _WORDS = {
     word: number
@@ -171,8 +172,8 @@ def _choice(texts: Sequence[str]) -> str | None:
 
 
 def _lark(text: str) -> str:
-    """Return `text` as a Lark string."""
-    return json.dumps(text, ensure_ascii=False)
+    """Return `text` as a Lark string; llguidance's lexer refuses bare control characters, and knows `\\u`."""
+    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(text, ensure_ascii=False))
 
 
 def texts_by_trust(told: Iterable[tuple[str, bool]]) -> Mapping[str, list[str]]:

@@ -101,7 +101,7 @@ def test_a_shortlist_holds_the_best_in_the_given_order(query: str, specs: list[T
     [
         ("What is 15% of 200?", "calculator"),
         ("3 plus 4", "calculator"),
-        ("show me notes/todo.md", "read_file"),
+        ("what is inside notes/todo.md", "read_file"),
         ("open https://example.com/a.html", "fetch_url"),
         ("what day is it", "now"),
     ],
