@@ -60,9 +60,10 @@ class Plain:
 
     def grammar(self, request: Request) -> str:
         """Return the grammar of the steps allowed, tags and references limited to what exists."""
-        references = sorted({_IDS[plain.reference(n).text] for n in self._conversation(request).results})
+        results = self._conversation(request).results
+        references = sorted({_IDS[plain.reference(n).text] for n in results})
         kinds = [kind for kind in _KINDS if kind in request.allow]
-        calls = self._calls(request) if "calls" in request.allow else {}
+        calls = self._calls(request, max(results, default=0)) if "calls" in request.allow else {}
         if not kinds and not calls:
             raise CannotEnforce("no kind of step is left: allow final, ask or decline, or give a tool")
         alternatives = [f"<[{_IDS[f'<{kind}>']}]> {_body(kind, request)}" for kind in kinds]
@@ -77,10 +78,9 @@ class Plain:
             rules += [f"ref: {' | '.join(f'<[{token}]>' for token in references)}"] if references else []
         return "\n".join([f"start: {' | '.join(alternatives)}", *rules])
 
-    def _calls(self, request: Request) -> dict[int, str]:
+    def _calls(self, request: Request, results: int) -> dict[int, str]:
         """Return the grammar of each tool's arguments by the tool's number; tools that cannot be called are left out."""
         told = [_told(message) for message in request.messages if not isinstance(message, AIMessage)]
-        results = max(self._conversation(request).results, default=0)
         sources = Sources(**texts_by_trust(told), results=results, quotes=self._quotes)
         rules = {n: call_rule(spec, sources) for n, spec in enumerate(request.tools)}
         return {n: rule for n, rule in rules.items() if rule is not None}
