@@ -1,5 +1,8 @@
 """Whether a value stands in a text as a whole: a path, a URL, an address, a number, a quoted string.
 
+Plain words are literals too, since a folder may be called `docs`; `pointed` tells those that can hardly be anything else
+than a name.
+
 A piece of a literal is not a literal: `bob@example.co` is not in `bob@example.com`, `etc/passwd` not in
 `/etc/passwd`, and of a quoted string only the whole counts. Comparison is exact after Unicode NFC.
 """
@@ -25,8 +28,11 @@ _OPEN, _CLOSE = "([{<\"'`“‘«", ")]}>\"'`”’»"
 _END = ".,;:!?…"
 _LIST = re.compile(r",(?!\d)|(?<!\d),|;")
 _DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}(?::\d+)?(?:/\S*)?", re.IGNORECASE)
+_SHAPED = re.compile(r"\w[/\\@_]\w|\w\w\.\w|\w\.\w\w|^[~/.]+\w|[^\W\d]-?\d|\d-?[^\W\d]")
+_NUMBER = re.compile(r"[\d.,]*\d")
 _FILE_ENDINGS = frozenset(
-    {"md", "py", "sh", "rs", "pl", "cc", "so", "zip", "mov", "ps", "app", "java", "ai", "ml", "ts"}
+    "md py sh rs pl cc so zip mov ps app java ai ml ts txt csv tsv json jsonl yaml yml toml ini cfg conf log dat xml"
+    " html htm css js rst tex pdf doc docx xls xlsx odt png jpg jpeg gif svg webp bmp gz tar db sql bak lock env".split()
 )
 
 
@@ -48,6 +54,25 @@ def literals(text: str) -> frozenset[str]:
         if _names_host(literal):
             found |= {_same(f"https://{literal}"), _same(f"http://{literal}")}
     return frozenset(found - {""})
+
+
+@lru_cache(maxsize=256)
+def pointed(text: str) -> frozenset[str]:
+    """Return the literals of `text` that stand out as names: of the shape of a path, an address or an identifier.
+
+    With them come the quoted ones, those that take a whole line of several, and numbers. Nothing at all is returned
+    where nothing has such a shape: then any word may be the name.
+    """
+    found = literals(text)
+    if not any(_SHAPED.search(literal) and " " not in literal for literal in found):
+        return frozenset()
+    lines = text.splitlines() if "\n" in text.strip() else []
+    told = {_same(literal) for literal in (*_quoted(unicodedata.normalize("NFC", text)), *lines)}
+    return frozenset(
+        literal
+        for literal in found
+        if literal in told or _NUMBER.fullmatch(literal) or (_SHAPED.search(literal) and " " not in literal)
+    )
 
 
 def _quoted(text: str) -> Iterator[str]:

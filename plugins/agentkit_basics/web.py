@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from typing import Annotated
+
+from pydantic import WithJsonSchema
 
 from agentkit.protocols import ToolContext
 from agentkit.tools import tool
@@ -10,6 +13,7 @@ from agentkit.types import Outcome
 from agentkit_basics.settings import BasicsSettings
 
 TIMEOUT_S = 20.0
+Url = Annotated[str, WithJsonSchema({"type": "string", "format": "uri"})]
 
 
 @tool(
@@ -21,7 +25,7 @@ TIMEOUT_S = 20.0
     grounded={"url": "trusted"},
     keywords=("#url http website site link download open read",),
 )
-def fetch_url(url: str, context: ToolContext) -> Outcome:
+def fetch_url(url: Url, context: ToolContext) -> Outcome:
     """Fetch a web page.
 
     Args:

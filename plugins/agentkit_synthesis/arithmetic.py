@@ -40,7 +40,7 @@ def number(rng: Random) -> str:
     if roll < 0.7:
         return str(rng.randint(1, 99) * rng.choice((10, 50, 100)))
     if roll < 0.85:
-        return str(rng.randint(100, 20000))
+        return f"{rng.randint(100, 20000):{',' if roll < 0.75 else ''}}"
     return f"{rng.uniform(0.2, 900):.{rng.choice((1, 2, 2))}f}"
 
 

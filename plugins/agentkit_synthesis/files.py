@@ -54,6 +54,16 @@ def numbers_text(rng: Random, *, length: int | None = None) -> str:
     return ("\n" if rng.random() < 0.85 else " ").join([*head, *numbers]) if not head else "\n".join([*head, *numbers])
 
 
+def wrote(talk: Talk, target: str) -> str:
+    """Return what write_file says when it is done."""
+    return talk.rng.choice((f"wrote {target}", f"wrote {talk.rng.randint(2, 4000):,} bytes to {target}"))
+
+
+def not_there(talk: Talk, file: str) -> str:
+    """Return what read_file says of a file that does not exist, without a hint."""
+    return talk.rng.choice((f"{file}: no such file", f"there is no file '{file}'; list the files to see what is there"))
+
+
 def _phrase(talk: Talk, name: str, **spoken: str) -> str:
     text = pick(talk.rng, data("tasks.toml")[name], talk.split)
     for slot, said in spoken.items():
@@ -89,7 +99,7 @@ def save_aggregate(talk: Talk) -> None:
 def _save(talk: Talk, target: str) -> None:
     saved = talk.latest
     talk.call("write_file", {"path": target, "content": f"${saved}"})
-    talk.returned(f"wrote {target}")
+    talk.returned(wrote(talk, target))
     talk.final(_phrase(talk, "saved_final", target=target).replace("⟦s⟧", f"⟦r{saved}⟧"))
 
 
@@ -100,7 +110,7 @@ def copy(talk: Talk) -> None:
     talk.call("read_file", {"path": file})
     talk.returned(_text(talk), untrusted=True)
     talk.call("write_file", {"path": target, "content": f"${talk.latest}"})
-    talk.returned(f"wrote {target}")
+    talk.returned(wrote(talk, target))
     talk.final(_phrase(talk, "copy_final", path=file, target=target))
 
 
@@ -119,7 +129,7 @@ def save_page(talk: Talk) -> None:
     talk.call("fetch_url", {"url": url})
     talk.returned(_text(talk), untrusted=True)
     talk.call("write_file", {"path": target, "content": f"${talk.latest}"})
-    talk.returned(f"wrote {target}")
+    talk.returned(wrote(talk, target))
     talk.final(f"{url} is saved in {target}.")
 
 
@@ -130,7 +140,7 @@ def save_output(talk: Talk) -> None:
     talk.call("run_command", {"command": command})
     talk.returned(_text(talk), untrusted=True)
     talk.call("write_file", {"path": target, "content": f"${talk.latest}"})
-    talk.returned(f"wrote {target}")
+    talk.returned(wrote(talk, target))
     talk.final(f"The output of {command} is in {target}.")
 
 
@@ -182,7 +192,8 @@ def wrong_path(talk: Talk) -> None:
     other = talk.rng.choice(
         (f"{stem}s.{ext}", f"{stem}.{'md' if ext != 'md' else 'txt'}", f"data/{stem.split('/')[-1]}.{ext}")
     )
-    talk.returned(f"{file}: no such file; did you mean '{other}'?", failed=True)
+    lacks = talk.rng.choice((f"{file}: no such file", f"there is no file '{file}'"))
+    talk.returned(f"{lacks}; did you mean '{other}'?", failed=True)
     talk.call("read_file", {"path": other})
     talk.returned(_text(talk), untrusted=True)
     talk.final(f"There is no {file}, but {other} says: ⟦r⟧")
@@ -192,7 +203,16 @@ def missing(talk: Talk) -> None:
     """The file cannot be read, and the answer says so."""
     file = _read(talk)
     talk.returned(
-        talk.rng.choice((f"{file}: no such file", f"{file}: not a text file", f"{file}: permission denied")),
+        talk.rng.choice(
+            (
+                not_there(talk, file),
+                f"{file}: permission denied",
+                f"'{file}' is a folder; list it, or name a file in it",
+                f"'{file}' is outside the workspace; only files in it can be used",
+                f"'{file}' has 4,100,200 bytes, and at most 1,000,000 are read; search it instead",
+                f"'{file}' cannot be opened: Permission denied",
+            )
+        ),
         failed=True,
     )
     talk.final(

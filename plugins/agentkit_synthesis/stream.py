@@ -124,7 +124,7 @@ def toolset(rng: Random, split: Split, family: str, count: int) -> list[Live]:
 
 
 def _mixed(rng: Random, split: Split, *, short: bool) -> Conversation:
-    family = rng.choices(("invented", "catalogue", "bundled"), (44, 24, 32))[0]
+    family = rng.choices(("invented", "catalogue", "bundled"), (32, 34, 34))[0]
     long = not short and rng.random() < 0.02
     count = rng.randint(2, 5) if short else rng.randint(16, 32) if long else rng.randint(2, 12)
     tools = toolset(rng, split, family, count)
@@ -160,10 +160,11 @@ def _cost(turn: Turn) -> int:
 def _exchange(talk: Talk, tools: list[Live], family: str, *, simple: bool) -> None:
     rng = talk.rng
     roll = rng.random()
-    if not tools or roll < (0.01 if simple else 0.05):
-        chat.small_talk(talk) if rng.random() < 0.6 else chat.outside(talk)
+    if not tools or roll < (0.02 if simple else 0.07):
+        knows = any(live.id == "wiki" for live in tools)  # it would serve half of what is outside
+        chat.small_talk(talk) if knows or rng.random() < 0.45 else chat.outside(talk)
         return
-    if roll < (0.02 if simple else 0.09):
+    if roll < (0.05 if simple else 0.14):
         _declined(talk, tools)
         return
     if family == "bundled" and rng.random() < 0.42 and _several(talk, tools):
@@ -184,10 +185,10 @@ def _exchange(talk: Talk, tools: list[Live], family: str, *, simple: bool) -> No
 def _one(talk: Talk, live: Live, *, simple: bool) -> None:
     rng = talk.rng
     roll = rng.random()
-    if not simple and roll < 0.09 and ask_first(talk, live):
+    if not simple and roll < 0.12 and ask_first(talk, live):
         return
     can_double = live.next and live.id != "invented" and live.args and live.args[0].kind == "s"
-    if not simple and roll < 0.12 and can_double and _parallel(talk, live):
+    if not simple and roll < 0.15 and can_double and _parallel(talk, live):
         return
     if roll > 0.95:
         _failed(talk, live)
@@ -211,8 +212,12 @@ def _several(talk: Talk, tools: list[Live]) -> bool:
 
 def _declined(talk: Talk, tools: list[Live]) -> None:
     here = {live.id for live in tools} | {name for live in tools for name in live.spec.name.split("_")}
-    for _ in range(5):
-        kind = talk.rng.choice(kinds())
+    all_kinds = kinds()
+    own = [n for n, kind in enumerate(all_kinds) if kind["id"] in here]
+    for _ in range(8):  # often a neighbour of a tool that is here
+        near = bool(own) and talk.rng.random() < 0.6
+        at = talk.rng.choice(own) + talk.rng.randint(-4, 4) if near else talk.rng.randrange(len(all_kinds))
+        kind = all_kinds[at % len(all_kinds)]
         if kind["id"] not in here and not here & {w for name in kind["names"] for w in name.split("_")}:
             chat.no_tool(talk, enliven(kind, talk.rng))
             return
@@ -233,6 +238,11 @@ def _failed(talk: Talk, live: Live) -> None:
         f"not found: {said}",
         "permission denied",
         "try again later",
+        f"{live.spec.name} was not allowed: it is not among the tools that may run",
+        f"{live.spec.name} was denied: a person said no",
+        f"{live.spec.name} needs a person's approval, and nobody can be asked: it cannot be taken back",
+        f"{live.spec.name} did not finish in time and was stopped",
+        "exit status 1",
     )
     talk.returned(rng.choice(reasons), failed=True)
     if rng.random() < 0.2:

@@ -8,6 +8,7 @@ from decimal import Decimal, DivisionByZero, InvalidOperation, getcontext
 from typing import NamedTuple
 
 _TOKEN = re.compile(r"\s*(?:(\d+(?:\.\d+)?)|(\$\d+)|([a-z]+)|(.))")
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?")
 _FUNCTIONS = frozenset({"sum", "mean", "min", "max", "count", "sqrt"})
 
@@ -23,7 +24,7 @@ class _Value(NamedTuple):
 
 def numbers_in(text: str) -> list[Decimal]:
     """Return all numbers of a text; header lines have none."""
-    return [Decimal(found) for found in _NUMBER.findall(text)]
+    return [Decimal(found) for found in _NUMBER.findall(_THOUSANDS.sub("", text))]
 
 
 def calculate(expression: str, results: Mapping[int, str] | None = None) -> str:
@@ -55,7 +56,7 @@ class _Reader:
 
     def __init__(self, text: str, results: Mapping[int, str]) -> None:
         getcontext().prec = 34
-        self._tokens = [m[0].strip() for m in _TOKEN.finditer(text.lower()) if m[0].strip()]
+        self._tokens = [m[0].strip() for m in _TOKEN.finditer(_THOUSANDS.sub("", text.lower())) if m[0].strip()]
         self._at = 0
         self._results = results
 

@@ -169,7 +169,7 @@ class _Run:
         if saved["decaying"] and self.progress() < 1 - self.config.decay_share and early.exists():
             saved = torch.load(early, map_location="cpu", weights_only=True)
             self.place = _Place(**saved["place"])
-        self.is_before_decay = not saved["decaying"]
+        self.is_before_decay = self.progress() < 1 - self.config.decay_share
         self.model.load_state_dict(saved["model"])
         for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
             optimizer.load_state_dict(state)

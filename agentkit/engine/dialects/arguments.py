@@ -6,7 +6,8 @@ cannot garble:
 - **grounded** (`ToolRules.grounded`): a whole literal of anything seen (`context`), or of the user's and
   configuration's words only (`trusted`); a run of whole words of those (`words`); or any text with no number in it that
   was not seen (`numbers`);
-- **quoted**: a text is a run of whole words of the conversation, where the model was trained to quote;
+- **quoted**: a text is a run of whole words of the conversation, where the model was trained to quote; what is
+  grounded is then rather a name than a word (`agentkit.literals.pointed`);
 - otherwise whatever the schema allows.
 
 A piece of a literal is never a literal (`agentkit.literals`). Where nothing can stand in a required argument, the tool
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 
 from agentkit.engine.grammar import json_rule
 from agentkit.errors import CannotEnforce
-from agentkit.literals import literals
+from agentkit.literals import literals, pointed
 from agentkit.types import JsonSchema, ToolSpec
 
 __all__ = ["Sources", "call_rule"]
@@ -117,7 +118,9 @@ def _value(name: str, about: JsonSchema, spec: ToolSpec, sources: Sources) -> st
     references = [f"${n}" for n in range(1, sources.results + 1)] if name in spec.rules.references else []
     if how in ("context", "trusted"):
         texts = sources.trusted if how == "trusted" else sources.seen
-        found = _newest(literal for text in reversed(texts) for literal in sorted(literals(text)))
+        found = _newest(literal for text in reversed(texts) for literal in sorted(_names(text, sources)))
+        if about.get("format") == "uri":
+            found = [literal for literal in found if "://" in literal]
         return _choice([json.dumps(text, ensure_ascii=False) for text in (*found, *references)])
     if how == "words":
         return _quotation(sources.trusted, references)
@@ -130,6 +133,11 @@ def _value(name: str, about: JsonSchema, spec: ToolSpec, sources: Sources) -> st
             whole = about["type"] == "integer"
             return _choice([number for number in _numbers(sources.seen) if not (whole and "." in number)])
     return json_rule(about)
+
+
+def _names(text: str, sources: Sources) -> frozenset[str]:
+    """Return the literals of a text that may be an argument; a model that quotes is not left to tell names from words."""
+    return (pointed(text) if sources.quotes else frozenset()) or literals(text)
 
 
 def _quotation(texts: Sequence[str], references: Sequence[str]) -> str | None:
