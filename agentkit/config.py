@@ -29,6 +29,10 @@ class EngineSettings:
     threads: int | None = None  # None: the physical cores
     gpu_layers: Literal["auto", "none", "all"] = "auto"
     dialect: str | None = None  # None: read from the GGUF
+    live: int = 16  # conversations and branches decoded side by side, 1 to 128
+    cache_mb: int = 256  # RAM for what was read and no longer fits into the context; 0: read it again
+    cache_dir: str | None = None  # a folder for what does not fit there either; kept between processes
+    adapters: tuple[str, ...] = ()  # LoRA files, each NAME=FILE
     temperature: float = 0.0
     seed: int = 0
     offline: bool = False  # never download

@@ -30,10 +30,12 @@ _LIST = re.compile(r",(?!\d)|(?<!\d),|;")
 _DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}(?::\d+)?(?:/\S*)?", re.IGNORECASE)
 _SHAPED = re.compile(r"\w[/\\@_]\w|\w\w\.\w|\w\.\w\w|^[~/.]+\w|[^\W\d]-?\d|\d-?[^\W\d]")
 _NUMBER = re.compile(r"[\d.,]*\d")
-_FILE_ENDINGS = frozenset(
-    "md py sh rs pl cc so zip mov ps app java ai ml ts txt csv tsv json jsonl yaml yml toml ini cfg conf log dat xml"
-    " html htm css js rst tex pdf doc docx xls xlsx odt png jpg jpeg gif svg webp bmp gz tar db sql bak lock env".split()
-)
+_FILE_ENDINGS = frozenset({
+    "md", "py", "sh", "rs", "pl", "cc", "so", "zip", "mov", "ps", "app", "java", "ai", "ml", "ts", "txt", "csv",
+    "tsv", "json", "jsonl", "yaml", "yml", "toml", "ini", "cfg", "conf", "log", "dat", "xml", "html", "htm", "css",
+    "js", "rst", "tex", "pdf", "doc", "docx", "xls", "xlsx", "odt", "png", "jpg", "jpeg", "gif", "svg", "webp",
+    "bmp", "gz", "tar", "db", "sql", "bak", "lock", "env",
+})  # fmt: skip
 
 
 def is_grounded(value: str, texts: Iterable[str]) -> bool:

@@ -1,6 +1,6 @@
 """Rebuild sprout, the embedded model, from nothing: tokenizer, training, GGUF, quantisation.
 
-    python scripts/build_sprout.py                    everything; about 75 minutes on two idle cores
+    python scripts/build_sprout.py                    everything; about 100 minutes on two idle cores
     python scripts/build_sprout.py --seconds 600      a smaller model of the same recipe, for a look
     python scripts/build_sprout.py --install          put the result where agentkit ships it
 
@@ -47,8 +47,8 @@ SPEED = 4_500  # tokens a second on two idle cores with AVX-512
 CONTEXT = 4096
 
 DEFAULTS: Mapping[str, Any] = {
-    "tokens": 60_000_000,
-    "seconds": 4_500.0,
+    "tokens": 28_000_000,
+    "seconds": 10_000.0,
     "muon_rate": 0.0015,
     "adam_rate": 0.002,
     "batch_tokens": 4096,

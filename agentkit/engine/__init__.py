@@ -46,7 +46,18 @@ def open_engine(settings: EngineSettings) -> Engine:
         threads=settings.threads,
         gpu_layers=settings.gpu_layers,
         dialect=settings.dialect,
+        live=settings.live,
+        cache_mb=settings.cache_mb,
+        cache_dir=settings.cache_dir,
+        adapters=dict(_named(adapter) for adapter in settings.adapters),
     )
+
+
+def _named(adapter: str) -> tuple[str, str]:
+    name, equals, file = adapter.partition("=")
+    if not (name and equals and file):
+        raise ModelError(f"engine.adapters: '{adapter}' is not NAME=FILE")
+    return name, file
 
 
 def _path(path: Path | None, name: str) -> Path:

@@ -9,6 +9,7 @@ schema that llguidance cannot hold is refused by tool and path; nothing is loose
 from __future__ import annotations
 
 import json
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -41,11 +42,12 @@ def json_rule(schema: JsonSchema) -> str:
 
 
 class Grammars:
-    """Compiles grammars for one vocabulary, and remembers the last of them."""
+    """Compiles grammars for one vocabulary, and remembers the last of them; thread-safe."""
 
     def __init__(self, vocabulary: LLTokenizer, n_vocab: int) -> None:
         self._vocabulary, self._n_vocab = vocabulary, n_vocab
         self._kept: OrderedDict[str, LLMatcher] = OrderedDict()
+        self._lock = threading.Lock()
 
     def constraint(self, lark: str, schemas: Mapping[str, JsonSchema]) -> Constraint:
         """Return a fresh constraint; `schemas` are those inside `lark`, by whose they are.
@@ -53,6 +55,10 @@ class Grammars:
         Raises:
             CannotEnforce: llguidance refuses one of them; names it and the path in it.
         """
+        with self._lock:
+            return Constraint(self._compiled(lark, schemas).deep_copy(), self._n_vocab)
+
+    def _compiled(self, lark: str, schemas: Mapping[str, JsonSchema]) -> LLMatcher:
         if lark not in self._kept:
             matcher = LLMatcher(self._vocabulary, LLMatcher.grammar_from_lark(lark), log_level=0)
             if matcher.is_error():
@@ -61,7 +67,7 @@ class Grammars:
             if len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(lark)
-        return Constraint(self._kept[lark].deep_copy(), self._n_vocab)
+        return self._kept[lark]
 
     def _blame(self, error: str, schemas: Mapping[str, JsonSchema]) -> str:
         for owner, schema in schemas.items():

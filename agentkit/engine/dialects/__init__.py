@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from agentkit.errors import ModelError, UnsupportedPart
+from agentkit.errors import UnsupportedPart
 from agentkit.protocols import Delta, Request
 from agentkit.types import Step
 
@@ -128,12 +128,9 @@ def detect(vocabulary: Vocabulary, wanted: str | None = None) -> Dialect:
         from agentkit.engine.dialects.plain_dialect import Plain  # noqa: PLC0415  only the one in use is loaded
 
         return Plain(vocabulary)
-    from agentkit.engine.dialects.chat import FAMILIES, Chat, family_of  # noqa: PLC0415
+    from agentkit.engine.dialects.chat_detect import chat_dialect  # noqa: PLC0415
 
-    if named is not None and named not in FAMILIES:
-        known = ", ".join(["plain", *FAMILIES])
-        raise ModelError(f"engine.dialect: '{named}' is not known; one of {known}, or none to read it from the model")
-    return Chat(vocabulary, FAMILIES[named] if named else family_of(vocabulary))
+    return chat_dialect(vocabulary, named)
 
 
 def text_of(message: BaseMessage) -> str:

@@ -26,7 +26,7 @@ from agentkit.errors import CannotEnforce
 from agentkit.literals import literals, pointed
 from agentkit.types import JsonSchema, ToolSpec
 
-__all__ = ["Sources", "call_rule"]
+__all__ = ["Sources", "call_rule", "text_terminal"]
 
 MAX_CHARS = 8_000  # of text that arguments are taken from; the newest
 MAX_LITERALS = 400
@@ -34,6 +34,7 @@ SMALL_NUMBERS = (*range(13), 100)  # may stand in a calculation without having b
 _PLAIN = frozenset({"type", "title", "description", "default"})
 _NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
 _CONTROL = re.compile(r"[\x7f-\x9f\u2028\u2029]")
+_MARKED = re.compile(r"[0-9./\\_@]")
 _NO_NUMBER = r"/([^0-9.,\"\\\x00-\x1f]|, )+/"
 _WORDS = {
     word: number
@@ -98,6 +99,17 @@ def call_rule(spec: ToolSpec, sources: Sources) -> str | None:
         if value is not None:
             members.append((f"{_lark(json.dumps(name, ensure_ascii=False) + ': ')} {value}", name in required))
     return _object(members)
+
+
+def text_terminal(sources: Sources, names: Iterable[str]) -> str:
+    """Return the Lark terminal TEXT of what a model that quotes may say: what looks like a number, a path, an address or
+    an identifier was seen, or is one of `names`; everything else is free.
+    """
+    words = (literal for text in reversed(sources.seen) for literal in sorted(literals(text)) if " " not in literal)
+    seen = _newest([*names, *(word for word in words if _MARKED.search(word)), *_numbers(sources.seen, written=True)])
+    known = " | ".join(_lark(word) for word in seen)
+    free, literal = r"(/[^0-9.\\\/_@]/ | /\.[ \n]/)+", f"({known})"
+    return f'TEXT: ({literal}? {free})+ {literal}? "."? | {literal} "."?'  # two literals never touch
 
 
 def _object(members: Sequence[tuple[str, bool]]) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
 from agentkit.engine.dialects import Vocabulary, plain, text_of
-from agentkit.engine.dialects.arguments import Sources, call_rule, texts_by_trust
+from agentkit.engine.dialects.arguments import Sources, call_rule, text_terminal, texts_by_trust
 from agentkit.engine.dialects.plain_read import PlainReader
 from agentkit.engine.grammar import json_rule
 from agentkit.errors import CannotEnforce, ModelFileError, UnsupportedPart
@@ -74,16 +74,24 @@ class Plain:
             rules += [f"tool{n}: <[{_IDS[plain.tag(n).text]}]> {arguments}" for n, arguments in calls.items()]
         if any(_body(kind, request) == "text" for kind in kinds):
             rules.append("text: TEXT (ref TEXT?)* | (ref TEXT?)+" if references else "text: TEXT")
-            rules.append(r"TEXT: /(.|\n)+/")
+            rules.append(self._text(request))
             rules += [f"ref: {' | '.join(f'<[{token}]>' for token in references)}"] if references else []
         return "\n".join([f"start: {' | '.join(alternatives)}", *rules])
 
     def _calls(self, request: Request, results: int) -> dict[int, str]:
         """Return the grammar of each tool's arguments by the tool's number; tools that cannot be called are left out."""
-        told = [_told(message) for message in request.messages if not isinstance(message, AIMessage)]
-        sources = Sources(**texts_by_trust(told), results=results, quotes=self._quotes)
+        sources = self._sources(request, results)
         rules = {n: call_rule(spec, sources) for n, spec in enumerate(request.tools)}
         return {n: rule for n, rule in rules.items() if rule is not None}
+
+    def _text(self, request: Request) -> str:
+        if not self._quotes:
+            return r"TEXT: /(.|\n)+/"
+        return text_terminal(self._sources(request, 0), [spec.name for spec in request.tools])
+
+    def _sources(self, request: Request, results: int) -> Sources:
+        told = [_told(message) for message in request.messages if not isinstance(message, AIMessage)]
+        return Sources(**texts_by_trust(told), results=results, quotes=self._quotes)
 
     def schemas(self, request: Request) -> Mapping[str, JsonSchema]:
         """Return the tools' schemas, and the answer's."""

@@ -1,13 +1,13 @@
-"""The working memory of a model: what has been read so far, and the logits after it.
+"""The working memory of a model: sequences that share one pool of cells, read in batches.
 
-Guarantees: a prompt that begins like the last one is read only from where it differs; no call is made
-that would end the process (batch and row counts are kept); an aborted or failed batch leaves the memory as it
-was before it. Sequence 0 is the only one so far. Owned by one thread.
+Guarantees: no call is made that would end the process (batch size, rows, positions and sequence numbers are checked or
+kept); an aborted or failed batch leaves every sequence as it was before it. Owned by one thread; `abort` is for any.
 """
 
 from __future__ import annotations
 
 import ctypes
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,37 +15,55 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agentkit.engine.llama.library import C, abort_callback
+from agentkit.engine.llama.library import C, abort_callback, supports_gpu
 from agentkit.engine.llama.model import Model
-from agentkit.errors import ContextFull, EngineError, ModelError
+from agentkit.errors import EngineError, ModelError
 
-__all__ = ["Aborted", "Context", "Logits"]
+__all__ = ["Aborted", "Context", "ContextOptions", "Logits", "NoRoom", "Part"]
 
 Logits = NDArray[np.float32]
-SEQUENCE = 0
-_ROWS_BYTES = 16 << 20  # of logits kept for scoring
+MAX_SEQUENCES = 256  # LLAMA_MAX_SEQ: numbers beyond a context's own may hold cells, and are not decoded
+_ROWS_BYTES = 16 << 20  # of logits in one batch
 
 
 class Aborted(Exception):
     """The abort flag was seen inside a batch. Never leaves this package: the job knows why."""
 
 
+class NoRoom(Exception):
+    """The pool has no cells for the batch; nothing was changed. Never leaves this package."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContextOptions:
     """How a context is laid out."""
 
-    tokens: int
+    tokens: int  # cells in the pool
     threads: int
-    batch: int = 512
+    batch: int = 512  # tokens a batch
+    live: int = 16  # sequences that can be read into; at most 128
+    kv_type: int = C.GGML_TYPE_F16
+    embeddings: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one sequence reads in a batch: `tokens` after what it holds; `rows` are the indices with logits wanted."""
+
+    sequence: int
+    tokens: Sequence[int]
+    rows: Sequence[int] = ()
 
 
 class Context:
-    """One llama.cpp context with one sequence."""
+    """One llama.cpp context. Sequences 0 to `live` - 1 can be read into, all up to 255 can hold."""
 
     def __init__(self, model: Model, options: ContextOptions) -> None:
-        self._model = model
+        self._model, self.options = model, options
         self.batch_tokens = min(options.batch, options.tokens)
-        self.max_rows = max(1, min(self.batch_tokens, 64, _ROWS_BYTES // (4 * model.n_vocab)))
+        self.live = max(1, min(options.live, 128))
+        fitting = max(1, min(self.batch_tokens, 64, _ROWS_BYTES // (4 * model.n_vocab)))
+        self.max_rows = self.batch_tokens if options.embeddings else max(self.live, fitting)
         self._flag = ctypes.create_string_buffer(2)
         self._abort, self._keep = abort_callback()
         self._handle = C.llama_init_from_model(model.handle, self._params(options))
@@ -56,36 +74,89 @@ class Context:
         C.llama_set_abort_callback(self._handle, self._abort, ctypes.cast(self._flag, ctypes.c_void_p))
         self._memory = C.llama_get_memory(self._handle)
         self.size = int(C.llama_n_ctx(self._handle))
-        self.tokens: list[int] = []
-        """What sequence 0 holds."""
-        self._batch = _Batch(self.batch_tokens)
+        self.can_cut = not (C.llama_model_is_recurrent(model.handle) or C.llama_model_is_hybrid(model.handle))
+        """Whether a sequence can forget its end; a recurrent memory is all or nothing."""
+        self._held = [0] * MAX_SEQUENCES
+        self._adapters: tuple[tuple[Any, float], ...] = ()
+        self._batch = _Batch(self.batch_tokens, all_out=options.embeddings)
 
-    def rewind(self, tokens: Sequence[int]) -> int:
-        """Forget everything after the longest common beginning with `tokens`; return its length."""
-        return self._keep_first(_common(self.tokens, tokens))
+    def length(self, sequence: int) -> int:
+        """Return how many tokens a sequence holds."""
+        return self._held[sequence]
 
-    def read(self, tokens: Sequence[int]) -> Logits:
-        """Read `tokens` after what is held; return the logits after the last one, valid until the next call.
+    def decode(self, parts: Sequence[Part]) -> list[list[Logits]]:
+        """Read one batch; return the wanted rows of each part, views that are valid until the next call.
 
         Raises:
-            ContextFull: they do not fit; nothing was read.
-            Aborted: the flag was set; whole batches read before it are kept.
+            NoRoom: the pool is full. Aborted: the flag was set. Both leave every sequence as it was.
+            EngineError: llama.cpp refused the batch; the same holds.
         """
-        self._make_sure_it_fits(len(tokens))
-        for start in range(0, len(tokens), self.batch_tokens):
-            part = tokens[start : start + self.batch_tokens]
-            self._decode(part, rows=1 if start + len(part) == len(tokens) else 0)
-        return self._row(-1)
+        total = sum(len(part.tokens) for part in parts)
+        rows = sum(len(part.rows) for part in parts)
+        if not 0 < total <= self.batch_tokens or rows > self.max_rows:
+            raise EngineError(
+                f"a batch of {total} tokens and {rows} rows; at most {self.batch_tokens}, {self.max_rows}"
+            )
+        if any(not 0 <= part.sequence < self.live for part in parts):
+            raise EngineError("a sequence that is only held cannot be read into; this is a defect of agentkit")
+        status = C.llama_decode(self._handle, self._batch.fill(parts, self._held))
+        if status:
+            self._undo(parts, status, total)
+        for part in parts:
+            self._held[part.sequence] += len(part.tokens)
+        starts = itertools.accumulate((len(part.tokens) for part in parts), initial=0)
+        return [[self._row(start + n) for n in part.rows] for part, start in zip(parts, starts, strict=False)]
 
-    def read_all_rows(self, tokens: Sequence[int]) -> list[Logits]:
-        """Read `tokens`; return a copy of the logits after each of them."""
-        self._make_sure_it_fits(len(tokens))
-        rows: list[Logits] = []
-        for start in range(0, len(tokens), self.max_rows):
-            part = tokens[start : start + self.max_rows]
-            self._decode(part, rows=len(part))
-            rows += [self._row(n).copy() for n in range(len(part))]
-        return rows
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Have `target`, which must hold nothing, hold the first `length` tokens of `source`: no cell is copied.
+
+        A recurrent memory is copied whole or, where `length` is less, not at all.
+        """
+        whole = length == self._held[source]
+        if length and (whole or self.can_cut):
+            C.llama_memory_seq_cp(self._memory, source, target, 0, -1 if whole else length)
+            self._held[target] = length
+
+    def keep_first(self, sequence: int, length: int) -> int:
+        """Forget what a sequence holds after `length` tokens; return what is left, 0 where a part cannot be kept."""
+        if not C.llama_memory_seq_rm(self._memory, sequence, length or -1, -1):
+            C.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+            length = 0
+        self._held[sequence] = min(length, self._held[sequence])
+        return self._held[sequence]
+
+    def save(self, sequence: int) -> NDArray[np.uint8]:
+        """Return the state of a sequence as bytes."""
+        size = int(C.llama_state_seq_get_size(self._handle, sequence))
+        data = np.empty(size, np.uint8)
+        written = C.llama_state_seq_get_data(self._handle, _pointer(data, ctypes.c_uint8), size, sequence)
+        return data[: int(written)]
+
+    def restore(self, sequence: int, data: NDArray[np.uint8], length: int) -> bool:
+        """Put a saved state of `length` tokens into a sequence that holds nothing; whether it fitted."""
+        read = C.llama_state_seq_set_data(self._handle, _pointer(data, ctypes.c_uint8), len(data), sequence)
+        if not read:
+            C.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+            return False
+        self._held[sequence] = length
+        return True
+
+    def use_adapters(self, adapters: tuple[tuple[Any, float], ...]) -> None:
+        """Set the (llama.cpp's pointer, scale) of the adapters for all that is read from now on."""
+        if adapters == self._adapters:
+            return
+        handles = (C.llama_adapter_lora_p_ctypes * max(1, len(adapters)))(*(handle for handle, _ in adapters))
+        scales = (ctypes.c_float * max(1, len(adapters)))(*(scale for _, scale in adapters))
+        if C.llama_set_adapters_lora(self._handle, handles if adapters else None, len(adapters), scales):
+            raise EngineError("llama.cpp refused the adapters; they were made for another model")
+        self._adapters = adapters
+
+    def embedding(self, sequence: int) -> NDArray[np.float32]:
+        """Return the pooled embedding of a sequence that was just read; only where `embeddings` is set."""
+        pointer = C.llama_get_embeddings_seq(self._handle, sequence)
+        if not pointer:
+            raise EngineError(f"{self._model.name} gives no embedding; use a model made for it")
+        return np.ctypeslib.as_array(pointer, shape=(self._model.n_embd,)).copy()
 
     def abort(self, on: bool) -> None:
         """Set or clear the flag that ends a running batch; the one method for any thread."""
@@ -101,44 +172,27 @@ class Context:
         params = C.llama_context_default_params()
         params.n_ctx = options.tokens
         params.n_batch = params.n_ubatch = self.batch_tokens
-        params.n_seq_max = 1
+        params.n_seq_max = self.live
         params.kv_unified = True
-        params.n_outputs_max = self.max_rows
+        params.n_outputs_max = max(self.max_rows, self.live)
         params.n_threads = params.n_threads_batch = options.threads
-        params.flash_attn_type = C.LLAMA_FLASH_ATTN_TYPE_AUTO
+        auto = supports_gpu() or options.embeddings
+        params.flash_attn_type = C.LLAMA_FLASH_ATTN_TYPE_AUTO if auto else C.LLAMA_FLASH_ATTN_TYPE_ENABLED
+        params.type_k = params.type_v = options.kv_type
         params.no_perf = True
+        if options.embeddings:
+            params.embeddings = True
+            params.pooling_type = C.LLAMA_POOLING_TYPE_MEAN
         return params
 
-    def _make_sure_it_fits(self, n: int) -> None:
-        if len(self.tokens) + n > self.size:
-            raise ContextFull(
-                f"{len(self.tokens) + n} tokens do not fit into a context of {self.size}; "
-                "shorten the conversation, or set engine.context higher"
-            )
-
-    def _decode(self, tokens: Sequence[int], rows: int) -> None:
-        held = len(self.tokens)
-        status = C.llama_decode(self._handle, self._batch.fill(tokens, held, rows))
-        if status == 0:
-            self.tokens += tokens
-            return
-        self._keep_first(held)
+    def _undo(self, parts: Sequence[Part], status: int, total: int) -> None:
+        if status == 1:
+            raise NoRoom
+        for part in parts:  # llama.cpp itself forgets only the first number of each token
+            self.keep_first(part.sequence, self._held[part.sequence])
         if status == 2:
             raise Aborted
-        if status == 1:
-            raise ContextFull(f"no room for {len(tokens)} more tokens after {held}; set engine.context higher")
-        raise EngineError(f"llama.cpp failed to read {len(tokens)} tokens (status {status}); try again")
-
-    def _keep_first(self, n: int) -> int:
-        if n < len(self.tokens) or n == 0:
-            kept = C.llama_memory_seq_rm(self._memory, SEQUENCE, n, -1)
-            if not kept:  # recurrent models cannot forget a part
-                C.llama_memory_clear(self._memory, True)
-                n = 0
-            del self.tokens[n:]
-        else:  # a failed batch may have left cells of its own
-            C.llama_memory_seq_rm(self._memory, SEQUENCE, n, -1)
-        return n
+        raise EngineError(f"llama.cpp failed to read {total} tokens (status {status}); try again")
 
     def _row(self, index: int) -> Logits:
         pointer = C.llama_get_logits_ith(self._handle, index)
@@ -148,13 +202,14 @@ class Context:
 
 
 class _Batch:
-    """A `llama_batch` over numpy arrays: filling it runs no Python loop."""
+    """A `llama_batch` over numpy arrays: filling it runs no loop over tokens."""
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, room: int, *, all_out: bool = False) -> None:
+        self._all_out = int(all_out)
         self._token = np.zeros(room, np.int32)
         self._position = np.zeros(room, np.int32)
         self._counts = np.ones(room, np.int32)
-        self._ids = np.full((room, 1), SEQUENCE, np.int32)
+        self._ids = np.zeros((room, 1), np.int32)
         self._output = np.zeros(room, np.int8)
         self._rows = (self._ids.ctypes.data + np.arange(room, dtype=np.uintp) * self._ids.strides[0]).astype(np.uintp)
         self._batch = C.llama_batch(
@@ -167,23 +222,22 @@ class _Batch:
             _pointer(self._output, ctypes.c_int8),
         )
 
-    def fill(self, tokens: Sequence[int], first: int, rows: int) -> Any:
-        """Return the batch of `tokens` at positions from `first`, logits wanted for the last `rows`."""
-        n = len(tokens)
-        self._token[:n] = tokens
-        self._position[:n] = np.arange(first, first + n)
-        self._output[:n] = 0
-        if rows:
-            self._output[n - rows : n] = 1
-        self._batch.n_tokens = n
+    def fill(self, parts: Sequence[Part], held: Sequence[int]) -> Any:
+        """Return the batch of these parts, each after what its sequence holds."""
+        at = 0
+        for part in parts:
+            end = at + len(part.tokens)
+            first = held[part.sequence]
+            self._token[at:end] = part.tokens
+            self._position[at:end] = np.arange(first, first + len(part.tokens))
+            self._ids[at:end] = part.sequence
+            self._output[at:end] = self._all_out
+            if part.rows:
+                self._output[at + np.asarray(part.rows)] = 1
+            at = end
+        self._batch.n_tokens = at
         return self._batch
 
 
 def _pointer(array: NDArray[Any], kind: Any) -> Any:
     return ctypes.cast(array.ctypes.data, ctypes.POINTER(kind))
-
-
-def _common(held: Sequence[int], wanted: Sequence[int]) -> int:
-    n = min(len(held), len(wanted))
-    differs = np.flatnonzero(np.asarray(held[:n]) != np.asarray(wanted[:n]))
-    return int(differs[0]) if differs.size else n

@@ -1,51 +1,44 @@
-"""`LlamaEngine`: a GGUF as an `Engine`. Thread-safe: callers queue for the one thread that owns the model.
+"""`LlamaEngine`: a GGUF as an `Engine`. Thread-safe: the work of all callers is done side by side, batch by batch.
 
 Guarantees: steps are decoded under their grammar (`enforced`); a model is loaded once a process for the same
 file and parameters, however many engines are opened on it, and freed with the last of them.
-Does not embed yet, and takes no images; both are refused.
+Takes no images yet; they are refused.
 """
 
 from __future__ import annotations
 
-import atexit
 import os
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from agentkit.engine.dialects import detect
-from agentkit.engine.grammar import Grammars
-from agentkit.engine.llama.context import Context, ContextOptions
-from agentkit.engine.llama.generate import Work, branch, generate, score
-from agentkit.engine.llama.library import physical_cores
-from agentkit.engine.llama.model import Model
-from agentkit.engine.llama.owner import Job, Owner
-from agentkit.errors import CannotEnforce, ContextFull, EngineError
+from agentkit.engine.llama.generate import branch, generate
+from agentkit.engine.llama.jobs import Job, aresults, results
+from agentkit.engine.llama.loaded import Key, Loaded, join, leave
+from agentkit.engine.llama.schedule import Plan
+from agentkit.engine.llama.scoring import Scoring, score
+from agentkit.engine.llama.sessions import Session
+from agentkit.engine.llama.work import Work
+from agentkit.errors import EngineError
 from agentkit.protocols import Capabilities, Delta, Reply, Request, Score
 from agentkit.types import Step
 
-__all__ = ["LlamaEngine"]
-
-DEFAULT_CONTEXT = 8192
-SMALL_BYTES = 64 << 20  # on a busy machine two threads made an 8M-parameter model ten times slower than one
+__all__ = ["EngineStats", "LlamaEngine"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Key:
-    """What makes two engines share one loaded model."""
+class EngineStats:
+    """What the model did since it was loaded, for all who share it."""
 
-    real: Path  # links followed: two names of one file share it
-    path: Path = field(compare=False)  # as named: the parts of a split model are found by their names
-    changed_ns: int  # a file written anew is another model
-    context: int | None
-    threads: int | None
-    gpu_layers: str
-    dialect: str | None
-    process: int
+    decodes: int  # batches
+    tokens: int  # read in them
+    rows: int  # of logits computed
+    aborts: int  # batches ended by a cancel or a deadline
+    held: int  # tokens kept for prompts to come, shared ones counted once
+    evicted: int  # times that some were given up
+    spilled: int  # of these, kept outside the context
+    restored: int  # of these, brought back
 
 
 class LlamaEngine:
@@ -59,20 +52,28 @@ class LlamaEngine:
         threads: int | None = None,
         gpu_layers: str = "auto",
         dialect: str | None = None,
+        live: int = 16,
+        cache_mb: int = 256,
+        cache_dir: Path | str | None = None,
+        adapters: Mapping[str, Path | str] | None = None,
     ) -> None:
         """Load the model, or join those who have it loaded.
 
         Args:
             path: a GGUF file.
-            context: tokens; None: what the model was trained for, at most 8192.
+            context: tokens, shared by all that is held; None: what the model was trained for, at most 8192.
             threads: None: the physical cores; one for models so small that threads would wait for each other.
             gpu_layers: "auto", "none" or "all".
             dialect: None: read from the file.
+            live: how many sequences are decoded side by side, 1 to 128.
+            cache_mb: RAM for what no longer fits into the context, in MiB; 0: it is read again.
+            cache_dir: a folder for what no longer fits there either, at most eight times as much; None: nowhere.
+            adapters: LoRA files by the names that requests use.
 
         Raises:
             ModelNotFound, ModelFileError, ModelError: it cannot be had, read or loaded.
         """
-        key = _Key(
+        key = Key(
             real=(resolved := Path(path).resolve()),
             path=Path(path).absolute(),
             changed_ns=resolved.stat().st_mtime_ns if resolved.exists() else 0,
@@ -80,9 +81,18 @@ class LlamaEngine:
             threads=threads,
             gpu_layers=gpu_layers,
             dialect=dialect,
+            live=live,
+            cache_mb=cache_mb,
+            cache_dir=None if cache_dir is None else Path(cache_dir).absolute(),
             process=os.getpid(),
         )
-        self._shared: _Shared | None = _join(key)
+        self._shared: Loaded | None = join(key)
+        try:
+            for name, file in (adapters or {}).items():
+                self.load_adapter(name, file)
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> LlamaEngine:
         return self
@@ -93,170 +103,143 @@ class LlamaEngine:
     @property
     def capabilities(self) -> Capabilities:
         """What this engine can do."""
-        return self._loaded().capabilities
+        loaded = self._loaded()
+        return replace(loaded.capabilities, adapters=loaded.adapters.names)
+
+    @property
+    def stats(self) -> EngineStats:
+        """What the model did since it was loaded."""
+        loaded = self._loaded()
+        prefixes = loaded.prefixes
+        return EngineStats(
+            **asdict(loaded.scheduler.counts), held=prefixes.held, evicted=prefixes.evicted,
+            spilled=prefixes.spilled, restored=prefixes.restored,
+        )  # fmt: skip
 
     def stream(self, request: Request) -> Iterator[Delta]:
         """Yield deltas as they come, then exactly one `Reply`. To stop early, close the iterator."""
-        yield from self._ask(request, generate)
+        loaded, job = self._loaded(), Job(request.deadline, request.cancel)
+        with loaded.in_use():
+            plan = generate(_work(loaded, request, job))
+        yield from results(loaded.scheduler, job, plan)
+
+    async def astream(self, request: Request) -> AsyncIterator[Delta]:
+        """Do as `stream` does, for `async for`; cancelling the task stops the model."""
+        loaded, job = self._loaded(), Job(request.deadline, request.cancel)
+        with loaded.in_use():
+            plan = generate(_work(loaded, request, job))
+        async for delta in aresults(loaded.scheduler, job, plan):
+            yield delta
 
     def branch(self, request: Request, n: int) -> list[Reply]:
         """Return up to `n` distinct steps, most probable first; other kinds and tools before other words."""
-        (replies,) = self._ask(request, lambda work: branch(work, n), silent=True)
-        return cast("list[Reply]", replies)
+        loaded = self._loaded()
+        with loaded.in_use():
+            plan = branch(_work(loaded, request, None), n)
+        return cast("list[Reply]", self._run(request, plan))
 
     def score(self, request: Request, candidates: Sequence[Step]) -> list[Score]:
-        """Return each candidate step's log-probability after the request's messages."""
-        (scores,) = self._ask(request, lambda work: score(work, candidates), silent=True)
-        return cast("list[Score]", scores)
+        """Return each candidate step's log-probability after the request's messages.
+
+        The model's own probabilities: neither the grammar nor the prior touches them.
+        """
+        loaded = self._loaded()
+        with loaded.in_use():
+            prompt = loaded.dialect.prompt(request)
+            loaded.check_prompt(prompt)
+            asked = Scoring(
+                prompt=prompt,
+                candidates=[loaded.dialect.step(step, request) for step in candidates],
+                context=loaded.context,
+                prefixes=loaded.prefixes,
+                adapters=loaded.adapters.of(request.adapter),
+            )
+        return cast("list[Score]", self._run(request, score(asked)))
 
     def count(self, request: Request) -> int:
         """Return the exact number of prompt tokens, tools and template included."""
-        shared = self._loaded()
-        with shared.in_use():
-            return len(shared.dialect.prompt(request))
+        loaded = self._loaded()
+        with loaded.in_use():
+            return len(loaded.dialect.prompt(request))
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """Refuse.
+        """Return one vector a text, each of length 1: the mean of the model's last states."""
+        loaded = self._loaded()
+        with loaded.in_use():
+            return loaded.embedder.embed(texts)
+
+    def session(self, prompt: str | Sequence[int] | Request, *, adapter: str | None = None) -> Session:
+        """Return a handle at the end of a text, of tokens, or of a request's prompt; nothing is read yet.
 
         Raises:
-            CannotEnforce: always; this engine generates.
+            CannotEnforce: no adapter of that name is loaded.
         """
-        raise CannotEnforce(f"{self.capabilities.model} is not loaded for embeddings; use an engine that embeds")
+        loaded = self._loaded()
+        with loaded.in_use():
+            if isinstance(prompt, Request):
+                return Session(loaded, loaded.dialect.prompt(prompt), adapter or prompt.adapter)
+            start = [loaded.model.bos_id] if loaded.model.adds_bos and isinstance(prompt, str) else []
+            session = Session(loaded, start, adapter)
+            session.append(prompt)
+            return session
+
+    def load_adapter(self, name: str, path: Path | str, *, scale: float = 1.0) -> None:
+        """Load a LoRA adapter, which requests then ask for by `name`; the model is not loaded again.
+
+        Raises:
+            ModelNotFound, ModelFileError: it cannot be had, or was made for another model.
+        """
+        loaded = self._loaded()
+        with loaded.in_use():
+            loaded.adapters.load(name, Path(path), scale)
+
+    def unload_adapter(self, name: str) -> None:
+        """Forget an adapter; idempotent."""
+        self._loaded().adapters.unload(name)
 
     def close(self) -> None:
         """Leave the model; the last one frees it. Idempotent."""
         if self._shared is not None:
-            _leave(self._shared)
+            leave(self._shared)
             self._shared = None
 
-    def _ask(self, request: Request, answer: Callable[[Work], Any], *, silent: bool = False) -> Iterator[Any]:
-        """Have the owner work on `request`; yield the deltas unless `silent`, then what `answer` returns."""
-        job, shared = Job(request.deadline, request.cancel), self._loaded()
-        with shared.in_use():
-            work = shared.work(request, job, emit=_nowhere if silent else job.out.put)
-        yield from shared.owner.results(job, lambda: job.out.put(answer(work)))
+    def _run(self, request: Request, plan: Plan) -> Any:
+        (found,) = results(self._loaded().scheduler, Job(request.deadline, request.cancel), plan)
+        return found
 
-    def _loaded(self) -> _Shared:
+    def _loaded(self) -> Loaded:
         if self._shared is None:
             raise EngineError("the engine is closed; open it again")
         return self._shared
 
 
-class _Shared:
-    """A loaded model with its context, its thread, and how many use it."""
-
-    def __init__(self, key: _Key) -> None:
-        self.key, self.engines = key, 0
-        self.model = Model(key.path, gpu_layers=key.gpu_layers)
-        try:
-            self.dialect = detect(self.model, key.dialect)
-            tokens = key.context or min(self.model.trained_context or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
-            threads = key.threads or (1 if self.model.weight_bytes < SMALL_BYTES else physical_cores())
-            self.context = Context(self.model, ContextOptions(tokens=tokens, threads=threads))
-        except BaseException:
-            self.model.close()
-            raise
-        self._ends = frozenset({*self.model.end_ids, self.dialect.end_id})
-        self.owner = Owner(key.path.stem, self.context.abort)
-        self._calls, self._idle, self._is_freed = 0, threading.Condition(), False
-
-    @cached_property
-    def grammars(self) -> Grammars:
-        """Compiled grammars; the tokenizer behind them takes 0.7 s to build at a vocabulary of 128,000."""
-        return Grammars(self.model.constrainer, self.model.n_vocab)
-
-    @cached_property
-    def capabilities(self) -> Capabilities:
-        """What the model can do; hashes its file."""
-        return Capabilities(
-            model=self.model.name,
-            context=self.context.size,
-            fingerprint=self.model.fingerprint,
-            dialect=self.dialect.name,
-            constrained=True,
-            branches=True,
-            scores=True,
-            tool_prior_weight=float(self.model.metadata.get("agentkit.ranker_weight", 0.0)),
-        )
-
-    @contextmanager
-    def in_use(self) -> Iterator[None]:
-        """Keep the model loaded while somebody is inside."""
-        if os.getpid() != self.key.process:
-            raise EngineError("the model was loaded before this process was forked; spawn workers, or open it here")
-        with self._idle:
-            if self._is_freed:
-                raise EngineError("the engine is closed; open it again")
-            self._calls += 1
-        try:
-            yield
-        finally:
-            with self._idle:
-                self._calls -= 1
-                self._idle.notify_all()
-
-    def work(self, request: Request, job: Job, emit: Callable[[Delta], None]) -> Work:
-        """Return `request` ready for the thread; renders and tokenises on the caller's."""
-        if request.adapter is not None:
-            raise CannotEnforce(f"adapter '{request.adapter}': this engine loads none; leave it out")
-        prompt = self.dialect.prompt(request)
-        if len(prompt) >= self.context.size:
-            raise ContextFull(
-                f"the prompt has {len(prompt)} tokens, the context {self.context.size}; "
-                "shorten the conversation, or set engine.context higher"
-            )
-        return Work(
-            request=request,
-            prompt=prompt,
-            context=self.context,
-            dialect=self.dialect,
-            grammars=self.grammars,
-            ends=self._ends,
-            ticket=job,
-            emit=emit,
-        )
-
-    def free(self) -> None:
-        """Stop the thread, wait for callers to be out, free everything. A forked child frees nothing."""
-        if os.getpid() != self.key.process:
-            return
-        self.owner.close()
-        with self._idle:
-            self._is_freed = True
-            self._idle.wait_for(lambda: self._calls == 0)
-        self.context.close()
-        self.model.close()
+def _work(loaded: Loaded, request: Request, job: Job | None) -> Work:
+    """Return `request` ready for the thread; renders and tokenises on the caller's."""
+    dialect = loaded.dialect
+    adapters = loaded.adapters.of(request.adapter)
+    prompt = dialect.prompt(request)
+    loaded.check_prompt(prompt)
+    lark, schemas = dialect.grammar(request), dialect.schemas(request)
+    loaded.grammars.constraint(lark, schemas)  # what cannot be held is refused here, where the caller is
+    return Work(
+        prompt=prompt,
+        context=loaded.context,
+        prefixes=loaded.prefixes,
+        guide=lambda: loaded.grammars.constraint(lark, schemas),
+        reader=lambda: dialect.reader(request),
+        ends=loaded.ends,
+        end_id=dialect.end_id,
+        adapters=adapters,
+        sampling=request.sampling,
+        max_tokens=request.max_tokens,
+        logprobs=request.logprobs,
+        tool_prior=request.tool_prior,
+        choices=dialect.choices,
+        has_output=request.output is not None,
+        only_tool=request.tools[0].name if len(request.tools) == 1 else "",
+        emit=_nowhere if job is None else lambda delta: job.put(delta),
+    )
 
 
 def _nowhere(_: Delta) -> None:
     """Drop a delta."""
-
-
-_loaded: dict[_Key, _Shared] = {}
-_lock = threading.Lock()
-
-
-def _join(key: _Key) -> _Shared:
-    with _lock:
-        shared = _loaded.get(key)
-        if shared is None:
-            shared = _loaded[key] = _Shared(key)
-        shared.engines += 1
-        return shared
-
-
-def _leave(shared: _Shared) -> None:
-    with _lock:
-        shared.engines -= 1
-        if shared.engines:
-            return
-        _loaded.pop(shared.key, None)
-    shared.free()
-
-
-@atexit.register
-def _leave_all() -> None:
-    """Stop the threads before the interpreter goes."""
-    for shared in list(_loaded.values()):
-        if shared.key.process == os.getpid():
-            shared.owner.close()

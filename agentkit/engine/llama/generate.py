@@ -1,8 +1,8 @@
-"""The token loop: one step of the model under its grammar, and the search for several distinct ones.
+"""The token loop: one reply under its grammar, and the search for several distinct ones.
 
 Tokens that the grammar leaves no choice about are taken without a forward pass and read together with the
-next one that has a choice; those at the end ride with the next prompt. Cancel and deadline are looked
-at before each token, and inside a batch by the abort flag.
+next one that has a choice; those at the end ride with the next prompt. All of this is written as plans (see `schedule`):
+they yield what they want of the context, and many of them share each batch.
 """
 
 from __future__ import annotations
@@ -11,44 +11,22 @@ import heapq
 import itertools
 import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agentkit.engine.dialects import Dialect
-from agentkit.engine.grammar import Grammars
-from agentkit.engine.llama.context import Context, Logits
+from agentkit.engine.llama.context import Logits
 from agentkit.engine.llama.sampler import Sampler, log_softmax, token_logprob
-from agentkit.errors import ContextFull, UsageError
-from agentkit.protocols import Delta, Reply, Request, Score, TokenLogprob
+from agentkit.engine.llama.schedule import Open, Plan, Read, Spawn
+from agentkit.engine.llama.work import Work
+from agentkit.errors import UsageError
+from agentkit.protocols import Reply, TokenLogprob
 from agentkit.types import Step, Usage
 
-__all__ = ["Ticket", "Work", "branch", "generate", "score"]
-
-
-class Ticket(Protocol):
-    """Permission to go on."""
-
-    def check(self) -> None:
-        """Raise Cancelled or DeadlineExceeded if the work must stop."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """One request, ready to be worked on by the thread that owns `context`."""
-
-    request: Request
-    prompt: list[int]
-    context: Context
-    dialect: Dialect
-    grammars: Grammars
-    ends: frozenset[int]  # tokens that end a step
-    ticket: Ticket
-    emit: Callable[[Delta], None] = field(default=lambda _: None)
+__all__ = ["branch", "generate"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,77 +48,57 @@ class _Turning:
     tool_logprobs: dict[str, float]
 
 
-def generate(work: Work) -> Reply:
-    """Return the model's step; deltas are emitted on the way."""
-    return _Generation(work).run()
+def generate(work: Work) -> Plan:
+    """Return the model's reply; deltas are emitted on the way."""
+    reply = yield from _Generation(work).run()
+    return reply
 
 
-def branch(work: Work, n: int) -> list[Reply]:
-    """Return up to `n` distinct steps, most probable first.
+def branch(work: Work, n: int) -> Plan:
+    """Return up to `n` distinct replies, most probable first.
 
-    The first is what `generate` gives. Each further one leaves an earlier one at its most probable turning,
-    first where another kind of step or another tool begins, then at any other token, and goes on from there.
+    The first is what `generate` gives. Each further one leaves an earlier one at one of its most probable turnings,
+    first where another kind of step or another tool begins, then at any other token, and goes on from there; as many
+    as are still wanted are followed side by side.
     """
     if n < 1:
         raise UsageError(f"branch: asked for {n} steps; 1 or more")
     found: dict[str, tuple[float, Reply]] = {}
     turnings: list[tuple[tuple[bool, float, int], _Turning]] = []
     order = itertools.count()
-    tried, start = 0, _Turning(taken=(), is_choice=True, chance=0.0, tool_logprobs={})
-    while True:
-        one = _Generation(work, start=start, keep_turnings=n)
-        reply = one.run()
-        found.setdefault(_key(reply.step), (one.chance, reply))
-        tried += 1
-        for turning in one.turnings:
-            heapq.heappush(turnings, ((not turning.is_choice, -turning.chance, next(order)), turning))
-        if len(found) >= n or not turnings or tried >= 4 * n:
-            return [reply for _, reply in sorted(found.values(), key=lambda item: -item[0])]
-        start = heapq.heappop(turnings)[1]
-
-
-def score(work: Work, candidates: Sequence[Step]) -> list[Score]:
-    """Return the sum of the log-probabilities of each candidate's tokens, its end included, after the prompt.
-
-    The model's own probabilities: neither the grammar nor the prior touches them. The prompt is read once.
-    """
-    context, prompt, scores = work.context, work.prompt, []
-    after_prompt: Logits | None = None
-    for step in candidates:
-        work.ticket.check()
-        tokens = work.dialect.step(step, work.request)
-        if after_prompt is None:
-            after_prompt = context.read(prompt[context.rewind(prompt[:-1]) :]).copy()
-        kept = context.rewind(prompt)
-        if kept < len(prompt):  # a model that cannot forget a part
-            context.read(prompt[kept:])
-        rows = [after_prompt, *context.read_all_rows(tokens[:-1])]
-        logprob = sum(float(log_softmax(row)[token]) for row, token in zip(rows, tokens, strict=True))
-        scores.append(Score(logprob=logprob, tokens=len(tokens)))
-    return scores
+    tried = 0
+    starts = [_Turning(taken=(), is_choice=True, chance=0.0, tool_logprobs={})]
+    while starts:
+        runs = [_Generation(work, start=start, keep_turnings=n) for start in starts]
+        replies = yield Spawn([run.run() for run in runs])
+        for run, reply in zip(runs, replies, strict=True):
+            found.setdefault(_key(reply.step), (run.chance, reply))
+            for turning in run.turnings:
+                heapq.heappush(turnings, ((not turning.is_choice, -turning.chance, next(order)), turning))
+        tried += len(runs)
+        more = min(n - len(found), 4 * n - tried, len(turnings))
+        starts = [heapq.heappop(turnings)[1] for _ in range(more)]
+    return [reply for _, reply in sorted(found.values(), key=lambda item: -item[0])]
 
 
 class _Generation:
     """One run of the loop."""
 
     def __init__(self, work: Work, *, start: _Turning | None = None, keep_turnings: int = 0) -> None:
-        self._work, self._context, request = work, work.context, work.request
+        if work.max_tokens < 1:
+            raise UsageError(f"max_tokens is {work.max_tokens}; 1 or more")
+        self._work, self._room = work, work.room()
         self._began = time.monotonic()
-        self._sampler = Sampler(request.sampling)
-        self._constraint = work.grammars.constraint(work.dialect.grammar(request), work.dialect.schemas(request))
-        self._reader = work.dialect.reader(request)
-        if request.max_tokens < 1:
-            raise UsageError(f"max_tokens is {request.max_tokens}; 1 or more")
-        self._room = min(request.max_tokens, work.context.size - len(work.prompt))
-        if self._room < 1:
-            raise ContextFull(
-                f"the prompt has {len(work.prompt)} tokens, the context {work.context.size}: no room for a reply; "
-                "shorten the conversation, or set engine.context higher"
-            )
+        self._sampler = Sampler(work.sampling)
+        self._guide, self._reader = work.guide(), work.reader()
         self._start, self._keep_turnings = start, keep_turnings
         self._taken: list[_Taken] = []
         self._ids: list[int] = []
-        self._pending: list[int] = []
+        self._sequence = -1
+        self._held: list[int] = []  # what the sequence holds, and then what it is to read next
+        self._row: Logits | None = None  # after all of `_held`, where it is known
+        self._rows: dict[int, Logits] = {}  # to be kept for others, by how many tokens they come after
+        self._mask = np.empty(0, np.uint8)  # of the place where nothing is forced
         self._tool_logprobs = dict(start.tool_logprobs) if start else {}
         self._ended = False
         self.turnings: list[_Turning] = []
@@ -150,46 +108,73 @@ class _Generation:
         """The step's log-probability among the steps that the grammar allows."""
         return sum(taken.chance for taken in self._taken)
 
-    def run(self) -> Reply:
+    def run(self) -> Plan:
         """Decode until the step is whole or there is no more room."""
-        beginning = self._start.taken if self._start else ()
-        whole = [*self._work.prompt, *(taken.token for taken in beginning)]
-        kept = self._context.rewind(whole[:-1])
-        self._pending = self._work.prompt[kept:]
+        work, beginning = self._work, self._start.taken if self._start else ()
+        self._held = [*work.prompt, *(taken.token for taken in beginning)]
         for taken in beginning:
-            self._take(taken)
-        del self._pending[: max(0, kept - len(self._work.prompt))]
-        while not self._ended and len(self._ids) < self._room:
-            self._work.ticket.check()
-            self._advance()
-        return self._reply(reused=min(kept, len(self._work.prompt)))
+            self._take(taken, is_held=True)
+        while self._goes_on and self._take_forced():
+            pass
+        if not self._goes_on:
+            return self._reply(reused=0)  # nothing had to be read
+        opened = yield Open(self._held, work.adapters)
+        self._sequence, self._row = opened.sequence, opened.row
+        try:
+            while self._goes_on:
+                if not self._take_forced():
+                    row = yield from self._logits()
+                    self._take(self._choose(row, self._mask))
+        finally:
+            work.prefixes.close(self._sequence, self._held, work.adapters, self._rows)
+        return self._reply(reused=min(opened.length, len(work.prompt)))
 
-    def _advance(self) -> None:
-        """Take the tokens that are forced, or else choose one."""
-        if self._constraint.is_complete:
-            self._take(_Taken(token=self._work.dialect.end_id))
-            return
-        forced = self._constraint.forced()
+    @property
+    def _goes_on(self) -> bool:
+        return not self._ended and len(self._ids) < self._room
+
+    def _take_forced(self) -> bool:
+        """Take the tokens that leave no choice; whether there were any."""
+        if self._guide.is_complete:
+            self._take(_Taken(token=self._work.end_id))
+            return True
+        forced = self._guide.forced()
         if not forced:
-            mask = self._constraint.mask()
-            if np.count_nonzero(mask) == 1:
-                forced = [int(mask.argmax())]
+            self._mask = self._guide.mask()
+            if np.count_nonzero(self._mask) == 1:
+                forced = [int(self._mask.argmax())]
         for token in forced[: self._room - len(self._ids)]:
-            self._take(_Taken(token=token))
-        if not forced:
-            logits = self._context.read(self._pending)
-            self._pending = []
-            self._take(self._choose(logits, mask))
+            if not self._ended:  # by a stop string among them
+                self._take(_Taken(token=token))
+        return bool(forced)
 
-    def _take(self, taken: _Taken) -> None:
+    def _logits(self) -> Generator[Any, Any, Logits]:
+        """Read what is not read yet; return the logits after it."""
+        if self._row is not None:
+            return self._row
+        context = self._work.context
+        known = context.length(self._sequence)
+        if known == len(self._held):  # all of it is held, but what came after it was not kept
+            known = context.keep_first(self._sequence, known - 1)
+        wanted = self._held[known:]
+        (row,) = yield Read(self._sequence, wanted, rows=[len(wanted) - 1])
+        self._row = row
+        if not self._rows:
+            self._rows[len(self._held)] = row.copy()
+        return self._row
+
+    def _take(self, taken: _Taken, *, is_held: bool = False) -> None:
         self._taken.append(taken)
         self._ids.append(taken.token)
-        self._pending.append(taken.token)
+        if not is_held:
+            self._held.append(taken.token)
+            self._row = None
         self._ended = taken.token in self._work.ends
-        if not self._constraint.is_complete:
-            self._constraint.take([taken.token])
+        if not self._guide.is_complete:
+            self._guide.take([taken.token])
         for delta in self._reader.feed(taken.token):
             self._work.emit(delta)
+        self._ended = self._ended or getattr(self._reader, "is_done", False)
 
     def _choose(self, logits: Logits, mask: NDArray[np.uint8]) -> _Taken:
         best = int(logits.argmax())
@@ -217,11 +202,11 @@ class _Generation:
             for (name,), own in zip(ahead.values(), log_softmax(logits[allowed]), strict=True):
                 before = self._tool_logprobs.get(name, -np.inf)
                 self._tool_logprobs[name] = float(np.logaddexp(before, own))
-        prior = self._work.request.tool_prior
+        prior = self._work.tool_prior
         return np.asarray([max(prior.get(name, 0.0) for name in names) for names in ahead.values()], np.float32)
 
     def _taken_at(self, logits: Logits, token: int, chance: float | None = None) -> _Taken:
-        alternatives = self._work.request.logprobs
+        alternatives = self._work.logprobs
         if alternatives or chance is not None:
             return _Taken(token=token, logprob=token_logprob(logits, token, alternatives), chance=chance or 0.0)
         return _Taken(token=token, logprob=TokenLogprob(token=token, logprob=0.0))
@@ -230,7 +215,7 @@ class _Generation:
         self, logits: Logits, allowed: NDArray[np.intp], chances: NDArray[np.float64], chosen: int
     ) -> None:
         """Remember the best turnings that were not taken here."""
-        before, choices = self.chance, self._work.dialect.choices
+        before, choices = self.chance, self._work.choices
         is_choice = choices.issuperset(self._ids) and choices.issuperset(map(int, allowed[: len(choices) + 1]))
         for index in np.argsort(-chances, kind="stable")[: self._keep_turnings + 1]:
             if index != chosen:
@@ -245,16 +230,17 @@ class _Generation:
                 )
 
     def _reply(self, *, reused: int) -> Reply:
+        work = self._work
         step = self._reader.finish(whole=self._ended)
-        if self._ended and self._work.request.output is not None and step.kind == "final":
+        if self._ended and work.has_output and step.kind == "final":
             step = replace(step, data=json.loads(step.text))
-        if step.calls and not self._tool_logprobs and len(self._work.request.tools) == 1:
+        if step.calls and not self._tool_logprobs and work.only_tool:
             self._tool_logprobs = {step.calls[0].tool: 0.0}
         sampled = [taken.logprob for taken in self._taken if taken.logprob is not None]
         return Reply(
             step=step,
             usage=Usage(
-                prompt=len(self._work.prompt),
+                prompt=len(work.prompt),
                 reused=reused,
                 forced=len(self._taken) - len(sampled),
                 decoded=len(sampled),
@@ -262,7 +248,7 @@ class _Generation:
             ),
             finish="stop" if self._ended else "length",
             assurance="enforced" if self._ended else "none",
-            logprobs=tuple(sampled) if self._work.request.logprobs or self._keep_turnings else (),
+            logprobs=tuple(sampled) if work.logprobs or self._keep_turnings else (),
             tool_logprobs=self._tool_logprobs,
         )
 

@@ -41,6 +41,32 @@ MISTRAL_TEMPLATE = """{{- bos_token }}{%- if tools %}{{ '[INST]' + (tools | tojs
 {%- elif m.tool_calls %}{{ '[TOOL_CALLS][' }}{%- for c in m.tool_calls %}{{ '{"name": "' + c.function.name }}
 {{- '", "arguments": ' + (c.function.arguments | tojson) + '}' }}{%- endfor %}{{ ']' + eos_token }}
 {%- else %}{{ m.content + eos_token }}{%- endif %}{%- endfor %}"""
+MISTRAL_LATER_TEMPLATE = MISTRAL_TEMPLATE.replace("{{ '[TOOL_CALLS][' }}", "").replace(
+    "{{ ']' + eos_token }}", "{{ eos_token }}"
+)
+MISTRAL_LATER_TEMPLATE = MISTRAL_LATER_TEMPLATE.replace(
+    '\'{"name": "\' + c.function.name', "'[TOOL_CALLS]' + c.function.name"
+)
+MISTRAL_LATER_TEMPLATE = MISTRAL_LATER_TEMPLATE.replace(
+    "'\", \"arguments\": ' + (c.function.arguments | tojson) + '}'",
+    "'[CALL_ID]' + c.id + '[ARGS]' + (c.function.arguments | tojson)",
+)
+CODER_TEMPLATE = """{%- if tools %}{{ '<|im_start|>system\nTools, called as <function=name>:\n' }}
+{%- for t in tools %}{{ t | tojson }}{{ '\n' }}{%- endfor %}{{ '<|im_end|>\n' }}{%- endif %}
+{%- for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content }}{{ '\n\n' if m.content and m.tool_calls }}
+{%- for c in m.tool_calls or [] %}{{ '\n' if not loop.first }}{{ '<tool_call>\n<function=' + c.function.name + '>\n' }}
+{%- for name, value in c.function.arguments | items %}{{ '<parameter=' + name + '>\n' }}
+{{- (value if value is string else value | tojson) + '\n</parameter>\n' }}{%- endfor %}{{ '</function>\n</tool_call>' }}
+{%- endfor %}{{ '<|im_end|>\n' }}{%- endfor %}
+{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n<think>\n' }}{%- endif %}"""
+GEMMA = ("<pad>", "<eos>", "<bos>", "<start_of_turn>", "<end_of_turn>")
+GEMMA_TEMPLATE = """{{- bos_token }}
+{%- if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{%- endif %}
+{%- for m in messages %}
+{%- if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Roles must alternate') }}{%- endif %}
+{{- '<start_of_turn>' + ('model' if m.role == 'assistant' else m.role) + '\n' + m.content | trim + '<end_of_turn>\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{%- endif %}"""
 
 WriteModel = Callable[..., Path]
 
@@ -119,12 +145,16 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def chat_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """One random model a family of chat templates, by dialect."""
+    """One random model a form of calls; the name is the dialect's, and in some what is special."""
     folder = tmp_path_factory.mktemp("models")
+    later, coder = (*MISTRAL, "[CALL_ID]", "[ARGS]"), (*CHATML, "<tool_call>", "</tool_call>")
     return {
         "llama3": write_model(folder / "l.gguf", controls=LLAMA3, bos=0, eos=4, template=LLAMA3_TEMPLATE),
         "hermes": write_model(folder / "h.gguf", controls=CHATML, bos=0, eos=2, template=HERMES_TEMPLATE),
         "mistral": write_model(folder / "m.gguf", controls=MISTRAL, bos=1, eos=2, template=MISTRAL_TEMPLATE),
+        "mistral-later": write_model(folder / "n.gguf", controls=later, bos=1, eos=2, template=MISTRAL_LATER_TEMPLATE),
+        "hermes-coder": write_model(folder / "c.gguf", controls=coder, bos=0, eos=2, template=CODER_TEMPLATE),
+        "gemma": write_model(folder / "g.gguf", controls=GEMMA, bos=2, eos=4, template=GEMMA_TEMPLATE),
     }
 
 

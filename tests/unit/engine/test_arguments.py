@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llguidance import LLMatcher, LLTokenizer
 
-from agentkit.engine.dialects.arguments import Sources, call_rule, texts_by_trust
+from agentkit.engine.dialects.arguments import Sources, call_rule, text_terminal, texts_by_trust
 from agentkit.errors import CannotEnforce
 from agentkit.literals import literals
 from agentkit.types import ToolRules, ToolSpec
@@ -120,6 +120,56 @@ def test_number_arguments_were_seen_where_the_model_quotes() -> None:
     assert accepts(rule, {"n": 25})
     assert not accepts(rule, {"n": 1.5})
     assert not accepts(rule, {"n": 26})
+
+
+@pytest.mark.parametrize(
+    ("text", "taken"),
+    [
+        ("docs/notes.txt says: hello.", True),
+        ("15 percent of 200 is 30.", True),  # the small numbers, tens in words, and those seen
+        ("It is 9:00. Mail a_b@x.io!", True),
+        ("read_file failed: try again", True),
+        ("scan14994.csv", False),
+        ("see docs/notes.tx", False),
+        ("notes.txt", False),
+        ("37 rows", False),  # 3 and 7 were seen, 37 was not
+    ],
+)
+def test_names_and_numbers_of_an_answer_were_seen(text: str, taken: bool) -> None:
+    told = ("what's in docs/notes.txt, 15% of 200, thirty, at 9:00? 3 of 7; a_b@x.io", True), ("scan1499.csv", False)
+    rule = text_terminal(sources(*told, quotes=True), ["read_file"])
+    matcher = LLMatcher(vocabulary(), LLMatcher.grammar_from_lark(f"start: TEXT\n{rule}"), log_level=0)
+    tokens = vocabulary().tokenize_str(text)
+    whole = matcher.validate_tokens(tokens) == len(tokens) and matcher.consume_tokens(tokens)
+    assert (whole and matcher.is_accepting()) is taken
+
+
+@pytest.mark.parametrize(
+    ("request_", "offered", "left_out"),
+    [
+        ("read notes.txt, don't wait", {"notes.txt"}, {"read", "don't", "wait"}),
+        ("read the figures file", {"figures", "file"}, set()),
+        ("open 'my notes' in a_b.md, 3 times", {"my notes", "a_b.md", "3"}, {"open", "times"}),
+    ],
+)
+def test_a_quoting_model_is_offered_names_rather_than_words(
+    request_: str, offered: set[str], left_out: set[str]
+) -> None:
+    tool = spec(PATH, ["path"], grounded={"path": "trusted"})
+    quoting, other = (call_rule(tool, sources((request_, True), quotes=quotes)) for quotes in (True, False))
+    for path in offered:
+        assert accepts(quoting, {"path": path})
+    for path in left_out:
+        assert not accepts(quoting, {"path": path})
+        assert accepts(other, {"path": path})
+
+
+def test_an_address_is_not_made_of_a_file() -> None:
+    tool = spec({"url": {"type": "string", "format": "uri"}}, ["url"], grounded={"url": "trusted"})
+    assert call_rule(tool, sources(("read notes.txt", True))) is None
+    rule = call_rule(tool, sources(("read example.com and notes.txt", True)))
+    assert accepts(rule, {"url": "https://example.com"})
+    assert not accepts(rule, {"url": "notes.txt"})
 
 
 def test_a_schema_that_says_more_cannot_be_grounded() -> None:

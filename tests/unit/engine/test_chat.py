@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,9 @@ from agentkit.messages import nudge_message, result_message, step_message, syste
 from agentkit.protocols import ArgumentsDelta, Reply, Request, Sampling, TextDelta
 from agentkit.types import Done, Failed, Step, Task, ToolCall, ToolSpec
 
-FAMILIES = ["llama3", "hermes", "mistral"]
+FORMS = ["llama3", "hermes", "hermes-coder", "mistral", "mistral-later", "gemma"]
+ONE_CALL = ("llama3", "gemma")
+FRAMES = (b"```json", b"<|python_tag|>")  # what a model may write around calls, and history does not repeat
 
 
 def spec(name: str, properties: dict[str, Any]) -> ToolSpec:
@@ -40,25 +44,25 @@ def call(n: int, tool: str, **arguments: Any) -> ToolCall:
     return ToolCall(id=f"call_{n}", tool=tool, arguments=arguments)
 
 
-@pytest.fixture(params=FAMILIES)
-def family(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=FORMS)
+def form(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
-def model(chat_models: dict[str, Path], family: str) -> Model:
-    return Model(chat_models[family])
+def model(chat_models: dict[str, Path], form: str) -> Model:
+    return Model(chat_models[form])
 
 
 def rendered(model: Model, request: Request) -> str:
     return model.bytes_of(detect(model).prompt(request)).decode()
 
 
-def test_the_family_is_read_from_the_template(model: Model, family: str) -> None:
-    assert detect(model).name == family
+def test_the_family_is_read_from_the_template(model: Model, form: str) -> None:
+    assert detect(model).name == form.partition("-")[0]
 
 
-def test_a_conversation_is_rendered_whole(model: Model) -> None:
+def test_a_conversation_is_rendered_whole(model: Model, form: str) -> None:
     calls = Step(kind="calls", calls=(call(0, "say", text='a "b" < c & ü'), call(1, "get_time", zone="UTC")))
     messages = [
         user("hello"),
@@ -68,18 +72,31 @@ def test_a_conversation_is_rendered_whole(model: Model) -> None:
         nudge_message("be brief"),
     ]
     text = rendered(model, Request(messages=messages, tools=TOOLS))
-    for part in ("hello", r'"a \"b\" < c & ü"', "said <it>", "Error: no clock", "be brief", "get_weather", "Zürich"):
+    said = 'a "b" < c & ü'
+    for part in (
+        "hello",
+        said if form == "hermes-coder" else json.dumps(said, ensure_ascii=False),
+        "said <it>",
+        "Error: no clock",
+        "be brief",
+        "get_weather",
+        "Zürich",
+    ):
         assert part in text
 
 
-def test_several_calls_become_turns_where_one_is_the_limit(chat_models: dict[str, Path]) -> None:
-    calls = Step(kind="calls", calls=(call(0, "say", text="one"), call(1, "say", text="two")))
-    results = [result_message(c, Done(text=f"did {n}"), number=n, spec=None) for n, c in enumerate(calls.calls, 1)]
-    text = rendered(
-        Model(chat_models["llama3"]), Request(messages=[user("x"), step_message(calls), *results], tools=TOOLS)
-    )
+@pytest.mark.parametrize("form", ONE_CALL)
+def test_several_calls_become_turns_where_one_is_the_limit(chat_models: dict[str, Path], form: str) -> None:
+    made = (call(0, "say", text="one"), call(1, "say", text="two"))
+    results = [result_message(one, Done(text=f"did {n}"), number=n, spec=None) for n, one in enumerate(made, 1)]
+    said = [user("x"), step_message(Step(kind="calls", text="Both.", calls=made)), *results]
+    text = rendered(Model(chat_models[form]), Request(messages=said, tools=TOOLS))
     places = [text.index(part) for part in ('"text": "one"', "did 1", '"text": "two"', "did 2")]
     assert places == sorted(places)
+    unanswered = rendered(Model(chat_models[form]), Request(messages=[*said[:3], user("y")], tools=TOOLS))
+    places = [unanswered.index(part) for part in ('"text": "one"', "did 1", '"text": "two"')]
+    assert places == sorted(places)
+    assert text.count("Both.") == (form == "gemma")  # Llama's template has no room for words beside a call
 
 
 def test_contents_cannot_become_control_tokens(model: Model) -> None:
@@ -101,18 +118,18 @@ def test_the_prompt_is_the_templates_own(model: Model) -> None:
     assert detect(model).prompt(request) == model.tokenise(text, special=True)
 
 
-def test_every_step_is_well_formed(chat_models: dict[str, Path], family: str) -> None:
+def test_every_step_is_well_formed(chat_models: dict[str, Path], form: str) -> None:
     rng, kinds = random.Random(1), set()
     by_name = {tool.name: tool for tool in TOOLS}
-    with LlamaEngine(chat_models[family], context=1024, threads=1) as engine:
-        for seed in range(20):
+    with LlamaEngine(chat_models[form], context=1024, threads=1) as engine:
+        for seed in range(16):
             allow = frozenset(rng.choice([("calls",), ("calls", "final"), ("final", "ask")]))
             request = Request(
                 messages=[user(f"request {seed}")],
                 tools=TOOLS,
                 allow=allow,
                 sampling=Sampling(temperature=1, seed=seed),
-                max_tokens=400,
+                max_tokens=160,
             )
             *deltas, reply = engine.stream(request)
             assert isinstance(reply, Reply)
@@ -121,23 +138,28 @@ def test_every_step_is_well_formed(chat_models: dict[str, Path], family: str) ->
             kinds.add(reply.step.kind)
             assert reply.step.kind in allow
             assert reply.step.text == "".join(delta.text for delta in deltas if isinstance(delta, TextDelta))
-            shown = [(delta.tool, json.loads(delta.text)) for delta in deltas if isinstance(delta, ArgumentsDelta)]
-            assert shown == [(made.tool, made.arguments) for made in reply.step.calls]
-            for made in reply.step.calls:
-                assert list(made.arguments) == list(by_name[made.tool].parameters["properties"])
+            shown: dict[tuple[int, str], str] = defaultdict(str)
+            for delta in deltas:
+                if isinstance(delta, ArgumentsDelta):
+                    shown[delta.index, delta.tool] += delta.text
+            made = {(n, call.tool): call.arguments for n, call in enumerate(reply.step.calls)}
+            assert {key: json.loads(text) for key, text in shown.items()} == made
+            for call in reply.step.calls:
+                assert list(call.arguments) == list(by_name[call.tool].parameters["properties"])
             if reply.step.kind == "calls" and not reply.step.text:
                 shared = engine._loaded()  # history says what was decoded, letter by letter
-                written = shared.dialect.step(reply.step, request)
-                assert shared.model.bytes_of(written[:-1]) == shared.model.bytes_of(reply.step.token_ids[:-1])
+                written = shared.model.bytes_of(shared.dialect.step(reply.step, request)[:-1])
+                decoded = shared.model.bytes_of(reply.step.token_ids[:-1])
+                assert decoded == written or decoded.startswith(FRAMES)
     assert kinds == {"calls", "final"}
 
 
-def test_what_the_dialect_writes_it_reads_back(model: Model, family: str) -> None:
+def test_what_the_dialect_writes_it_reads_back(model: Model, form: str) -> None:
     dialect = detect(model)
     calls = (call(0, "say", text='q"}{ü'), call(1, "get_weather", city="Zürich", day=3))
     request = Request(messages=[user("x")], tools=TOOLS)
     for step in (
-        Step(kind="calls", calls=calls[: 1 if family == "llama3" else 2]),
+        Step(kind="calls", calls=calls[: 1 if form in ONE_CALL else 2]),
         Step(kind="final", text="All is well, 100 %."),
     ):
         reader = dialect.reader(request)
@@ -147,8 +169,8 @@ def test_what_the_dialect_writes_it_reads_back(model: Model, family: str) -> Non
         assert (found.kind, found.text, found.calls) == (step.kind, step.text, step.calls)
 
 
-def test_the_prior_steers_names_of_several_tokens(chat_models: dict[str, Path], family: str) -> None:
-    with LlamaEngine(chat_models[family], context=1024, threads=1) as engine:
+def test_the_prior_steers_names_of_several_tokens(chat_models: dict[str, Path], form: str) -> None:
+    with LlamaEngine(chat_models[form], context=1024, threads=1) as engine:
         for tool in TOOLS:
             request = Request(
                 messages=[user("do")],
@@ -173,18 +195,28 @@ def test_scores_and_branches(chat_models: dict[str, Path]) -> None:
         assert len({json.dumps([(c.tool, dict(c.arguments)) for c in step.calls]) + step.text for step in steps}) == 3
 
 
-def test_calls_in_another_form_are_not_claimed(write_tiny: Any, tmp_path: Path) -> None:
+def test_calls_in_another_form_are_not_claimed(
+    write_tiny: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     template = """{% for t in tools or [] %}{{ t | tojson }}{% endfor %}{% for m in messages %}{{ m.content }}
     {%- for c in m.tool_calls or [] %}<tool_call><function={{ c.function.name }}></tool_call>{% endfor %}
     {%- generation %}!{% endgeneration %}{% endfor %}"""
     model = Model(write_tiny(tmp_path / "xml.gguf", template=template))
     assert detect(model).name == "chatml"
+    assert [line for line in caplog.messages if "told in words (chatml)" in line and "hermes: it does not" in line]
+    caplog.clear()
     assert detect(model, "hermes").name == "hermes"  # asked for by name it is taken at its word
+    assert [line for line in caplog.messages if "engine.dialect is 'hermes'" in line]
     made = Step(kind="calls", calls=(call(0, "say", text="hi"),))
     history = [user("x"), step_message(made), result_message(made.calls[0], Done(text="thirty"), number=1, spec=None)]
     text = rendered(model, Request(messages=history))
-    assert "[Called" in text
+    assert '{"name": "say", "parameters": {"text": "hi"}}' in text
     assert "[Result of say] thirty" in text
+
+
+def test_a_known_template_says_nothing(model: Model, caplog: pytest.LogCaptureFixture) -> None:
+    detect(model)
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
 
 
 def test_a_template_without_a_place_for_instructions(write_tiny: Any, tmp_path: Path) -> None:
@@ -192,7 +224,7 @@ def test_a_template_without_a_place_for_instructions(write_tiny: Any, tmp_path: 
     {%- for m in messages %}{{ m.role }}: {{ m.content }}!{% endfor %}"""
     model = Model(write_tiny(tmp_path / "s.gguf", template=template))
     text = rendered(model, Request(messages=[system_message("Be brief."), user("hello")]))
-    assert text == "user: Be brief.\n\nhello!"
+    assert text == "user: Be brief.\n\nhello!assistant: "  # the template never begins the model's turn: it is begun
 
 
 def test_what_cannot_be_had_is_refused(chat_models: dict[str, Path], write_tiny: Any, tmp_path: Path) -> None:
@@ -204,9 +236,14 @@ def test_what_cannot_be_had_is_refused(chat_models: dict[str, Path], write_tiny:
     plainest = write_tiny(tmp_path / "p.gguf", template="{% for m in messages %}{{ m.content }}{% endfor %}")
     with LlamaEngine(plainest, context=512, threads=1) as engine:
         assert engine.capabilities.dialect == "chatml"
-        with pytest.raises(CannotEnforce, match="no place for tools"):
-            list(engine.stream(Request(messages=[user("x")], tools=TOOLS)))
         with pytest.raises(CannotEnforce, match="final answers and calls only"):
             list(engine.stream(Request(messages=[user("x")], allow=frozenset({"ask"}))))
+    with (
+        LlamaEngine(plainest, context=512, threads=1, dialect="mistral") as engine,
+        pytest.raises(CannotEnforce, match=r"no place for tools.*engine.dialect to chatml"),
+    ):
+        list(engine.stream(Request(messages=[user("x")], tools=TOOLS)))
+    with pytest.raises(ModelError, match=r"cannot be used.*what was asked"):
+        LlamaEngine(write_tiny(tmp_path / "r.gguf", template="{{ messages[-1].content[:4] }}"))
     with pytest.raises(ModelError, match="not valid"):
         LlamaEngine(write_tiny(tmp_path / "q.gguf", template="{% for %}"))

@@ -18,7 +18,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 
 from agentkit.engine.dialects import plain
 from agentkit.engine.llama import LlamaEngine, Model
-from agentkit.engine.llama.context import Aborted, Context, ContextOptions
+from agentkit.engine.llama.context import Aborted, Context, ContextOptions, NoRoom, Part
 from agentkit.errors import (
     Cancelled,
     CannotEnforce,
@@ -123,12 +123,12 @@ def test_contents_cannot_become_control_tokens(engine: LlamaEngine, attack: str)
 def test_a_prompt_is_read_only_from_where_it_differs(engine: LlamaEngine) -> None:
     first = Request(messages=[user("first question, long enough to see")], max_tokens=5)
     asked = engine.count(first)
-    ask(engine, messages=[user("zzz")], max_tokens=1)
+    ask(engine, messages=[user("zzzzzzzzz")], max_tokens=1)
     one = reply_of(list(engine.stream(first)))
     assert one.usage.prompt == asked
     assert 2 <= one.usage.reused < 5  # <bos> and <user> are common to all
     again = reply_of(list(engine.stream(first)))
-    assert again.usage.reused == asked - 1  # the last is read again, for its logits
+    assert again.usage.reused == asked  # the logits after the last token were kept as well
     assert again.step == one.step
 
 
@@ -222,25 +222,31 @@ def test_cancel_inside_a_batch(engine: LlamaEngine) -> None:
     with pytest.raises(Cancelled):  # each prompt differs from its first word on, so it is read whole
         list(chain.from_iterable(map(engine.stream, requests)))
     again = ask(engine, max_tokens=8)
-    engine._loaded().context.rewind([])
+    engine._loaded().prefixes.forget()
     assert ask(engine, max_tokens=8).step == again.step  # nothing of the aborted batch was left behind
 
 
 def test_an_aborted_batch_leaves_nothing_behind(tiny: Path) -> None:
     with Model(tiny) as model:
         context = Context(model, ContextOptions(tokens=512, threads=1, batch=64))
-        context.read([1, 90, 91])
-        before = context.read([92]).copy()
+        context.decode([Part(0, [1, 90, 91])])
+        ((row,),) = context.decode([Part(0, [92], [0])])
+        before = row.copy()
         context.abort(True)
         with pytest.raises(Aborted):
-            context.read(list(range(100, 300)))
+            context.decode([Part(0, [*range(100, 130)]), Part(1, [*range(200, 230)])])
         context.abort(False)
-        assert context.tokens == [1, 90, 91, 92]
-        context.rewind([1, 90, 91])
-        assert np.allclose(context.read([92]), before, atol=1e-3)
-        assert len(context.read_all_rows(list(range(100, 300)))) == 200
-        with pytest.raises(ContextFull):
-            context.read([100] * 400)
+        assert (context.length(0), context.length(1)) == (4, 0)
+        context.keep_first(0, 3)
+        ((row,),) = context.decode([Part(0, [92], [0])])
+        assert np.allclose(row, before, atol=1e-3)
+        with pytest.raises(EngineError, match="a batch of 65 tokens"):
+            context.decode([Part(0, [100] * 65)])
+        for _ in range(7):
+            context.decode([Part(1, [100] * 64)])
+        with pytest.raises(NoRoom):
+            context.decode([Part(1, [100] * 64)])
+        assert (context.length(0), context.length(1)) == (4, 448)
         context.close()
         context.close()
 
@@ -264,12 +270,13 @@ def test_a_reader_that_leaves_frees_the_engine(engine: LlamaEngine) -> None:
     assert time.monotonic() - began < 5.0
 
 
-def test_waiting_is_cancelled_at_once(engine: LlamaEngine) -> None:
-    running = engine.stream(endless())
-    next(running)
-    with pytest.raises(DeadlineExceeded):
-        ask(engine, deadline=time.monotonic() + 0.01, max_tokens=1)
-    running.close()
+def test_waiting_is_cancelled_at_once(tiny: Path) -> None:
+    with LlamaEngine(tiny, context=2048, threads=1, live=1) as engine:
+        running = engine.stream(endless())
+        next(running)
+        with pytest.raises(DeadlineExceeded):
+            ask(engine, deadline=time.monotonic() + 0.01, max_tokens=1)
+        running.close()
 
 
 def test_too_long_a_prompt_is_refused_whole(engine: LlamaEngine) -> None:
@@ -283,8 +290,6 @@ def test_too_long_a_prompt_is_refused_whole(engine: LlamaEngine) -> None:
 def test_what_cannot_be_had_is_refused(engine: LlamaEngine) -> None:
     with pytest.raises(CannotEnforce, match="adapter"):
         ask(engine, adapter="mine")
-    with pytest.raises(CannotEnforce, match="embeddings"):
-        engine.embed(["x"])
     with pytest.raises(CannotEnforce, match="32 tools"):
         ask(engine, tools=[replace(TOOLS[0], name=f"t{n}") for n in range(33)])
     with pytest.raises(CannotEnforce, match="no kind of step"):
@@ -383,7 +388,7 @@ def test_capabilities(engine: LlamaEngine) -> None:
     found = engine.capabilities
     assert (found.model, found.dialect, found.context, len(found.fingerprint)) == ("tiny", "plain/1", 2048, 64)
     assert found.constrained
-    assert not found.embeds
+    assert found.embeds
 
 
 class TestContract(EngineContract):

@@ -11,7 +11,8 @@ import pytest
 from langchain_core.messages import BaseMessage
 
 from agentkit.engine.dialects import plain
-from agentkit.engine.llama import LlamaEngine
+from agentkit.engine.llama import LlamaEngine, Model
+from agentkit.engine.llama.context import Context, ContextOptions, Part
 from agentkit.engine.llama.sampler import Sampler, log_softmax
 from agentkit.errors import UsageError
 from agentkit.messages import result_message, step_message, user_message
@@ -130,14 +131,19 @@ def test_a_score_is_the_sum_of_log_probabilities(engine: LlamaEngine) -> None:
     request = Request(messages=[user("add")], tools=CATALOGUE)
     shared = engine._loaded()
     prompt = shared.dialect.prompt(request)
-    for step, found in zip(candidates(), engine.score(request, candidates()), strict=True):
-        tokens, total = shared.dialect.step(step, request), 0.0
-        for n, token in enumerate(tokens):  # each token alone, from an empty memory for the first
-            before = [*prompt, *tokens[:n]]
-            kept = shared.context.rewind(before[:-1] if n else [])
-            total += float(log_softmax(shared.context.read(before[kept:]))[token])
-        assert found.tokens == len(tokens)
-        assert found.logprob == pytest.approx(total, abs=0.02)
+    with Model(shared.key.path) as model:
+        alone = Context(model, ContextOptions(tokens=2048, threads=1))
+        for step, found in zip(candidates(), engine.score(request, candidates()), strict=True):
+            tokens, total = shared.dialect.step(step, request), 0.0
+            alone.keep_first(0, 0)
+            whole = [*prompt, *tokens]
+            for n in range(len(prompt), len(whole)):  # the prompt in one batch, then each token alone
+                part = whole[alone.length(0) : n]
+                ((row,),) = alone.decode([Part(0, part, [len(part) - 1])])
+                total += float(log_softmax(row)[whole[n]])
+            assert found.tokens == len(tokens)
+            assert found.logprob == pytest.approx(total, abs=0.02)
+        alone.close()
 
 
 def test_the_prior_steers_the_choice_of_tool(engine: LlamaEngine) -> None:

@@ -1,0 +1,104 @@
+"""Control tokens, and contents that can never become one, whatever they say and wherever a template puts them.
+
+The text of a control token in a content is split by a character that means nothing, and so is a content's edge
+that the template's own text next to it could make one of; the parts are tokenised apart.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+from agentkit.engine.dialects import Vocabulary
+from agentkit.engine.dialects.chat_arguments import lark_text
+from agentkit.engine.dialects.chat_template import as_json
+
+__all__ = ["Controls"]
+
+_PRIVATE = range(0xF0000, 0xFFFFD)  # characters that mean nothing
+_FREE = frozenset({"content", "arguments"})  # may say anything; the other short texts are names and kinds
+
+
+class Controls:
+    """The control tokens of one vocabulary, by their texts."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        """Read them from `vocabulary`."""
+        self._vocabulary = vocabulary
+        self._ids = {piece.decode("utf-8", "replace"): token for piece, token in vocabulary.control_ids.items()}
+        self.ids = frozenset(self._ids.values())
+        self._texts = sorted((text for text in self._ids if len(text) > 1), key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, self._texts)) or r"(?!)")
+
+    def __contains__(self, text: str) -> bool:
+        """Whether `text` is a control token's."""
+        return text in self._ids
+
+    def opening(self, text: str) -> int | None:
+        """Return the control token that `text` begins with, if it does."""
+        found = self._pattern.match(text)
+        return self._ids[found.group()] if found else None
+
+    def literal(self, text: str) -> str:
+        """Return `text` in Lark, its control tokens as themselves; nothing for nothing."""
+        parts, place = [], 0
+        for found in self._pattern.finditer(text):
+            parts += [_quoted(text[place : found.start()]), f"<[{self._ids[found.group()]}]>"]
+            place = found.end()
+        return " ".join(part for part in (*parts, _quoted(text[place:])) if part)
+
+    def without_spaces(self, text: str) -> str:
+        """Return `text` without the spaces after control tokens."""
+        return re.sub(rf"({self._pattern.pattern}) +", r"\1", text)
+
+    def tokens(self, contents: Any, render: Callable[[Any], str]) -> list[int]:
+        """Return the tokens of `render(contents)`; `contents` are JSON values."""
+        everything = as_json(contents)
+        splitter = next(chr(code) for code in _PRIVATE if chr(code) not in everything)
+        text = render(self._guarded(contents, splitter))
+        return [token for part in text.split(splitter) for token in self._vocabulary.tokenise(part, special=True)]
+
+    def _guarded(self, value: Any, splitter: str, key: str = "") -> Any:
+        """Return `value` with its texts split; `key` says what it is a part of."""
+        if isinstance(value, str):
+            return self._split(value, splitter, is_free=key in _FREE)
+        if isinstance(value, Mapping):
+            inner = {name: key if key in _FREE else name for name in value}
+            return {self._split(n, splitter): self._guarded(value[n], splitter, inner[n]) for n in value}
+        return [self._guarded(one, splitter, key) for one in value] if isinstance(value, list | tuple) else value
+
+    def _split(self, text: str, splitter: str, *, is_free: bool = False) -> str:
+        text = self._starts.sub(lambda found: found.group() + splitter, text)
+        words = text.strip()  # templates may trim
+        if not words:
+            return text
+        before, after = text[: text.index(words)], text[text.index(words) + len(words) :]
+        longest = min(len(words), self._longest)
+        is_inside = is_free and any(words in control for control in self._texts)
+        if is_inside or any(words[:n] in self._tails for n in range(1, longest + 1)):
+            before += splitter
+        if is_inside or any(words[-n:] in self._heads for n in range(1, longest + 1)):
+            after = splitter + after
+        return before + words + after
+
+    @cached_property
+    def _starts(self) -> re.Pattern[str]:
+        return re.compile(rf"(?=(?:{self._pattern.pattern})).", re.DOTALL)
+
+    @cached_property
+    def _heads(self) -> frozenset[str]:
+        return frozenset(text[:n] for text in self._texts for n in range(1, len(text)))
+
+    @cached_property
+    def _tails(self) -> frozenset[str]:
+        return frozenset(text[n:] for text in self._texts for n in range(1, len(text)))
+
+    @cached_property
+    def _longest(self) -> int:
+        return len(self._texts[0]) if self._texts else 0
+
+
+def _quoted(text: str) -> str:
+    return lark_text(text) if text else ""

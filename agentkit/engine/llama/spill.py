@@ -1,0 +1,178 @@
+"""Where the state of a sequence goes when memory needs its cells: RAM first, then a folder if there is one.
+
+Guarantees: a state comes back only for the same model, adapters, cache types and positions (the fingerprint and the key
+say which); a file that is damaged, cut short or of another fingerprint is passed over; both stores keep to their budgets,
+the longest not used going first. Files are written whole or not at all, so several processes may share a folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Spill"]
+
+Tokens = NDArray[np.int32]
+State = NDArray[np.uint8]
+WORTH_TOKENS = 32  # a restore copies the whole path; for fewer tokens more, reading them is as quick
+MAX_ENTRIES = 256
+_SUFFIX = ".kv.npz"
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    key: str
+    tokens: Tokens
+    state: State | Path
+    size: int
+
+    @property
+    def head(self) -> bytes:
+        """The first tokens: nothing with another head is worth comparing."""
+        return self.tokens[:WORTH_TOKENS].tobytes()
+
+
+class Spill:
+    """States of sequences by what they hold."""
+
+    def __init__(
+        self, *, ram_bytes: int, folder: Path | None = None, disk_bytes: int = 0, fingerprint: str = ""
+    ) -> None:
+        """Open the store; entries of `folder` with the same fingerprint are taken over."""
+        self._ram_bytes, self._disk_bytes = ram_bytes, disk_bytes
+        self._folder, self._fingerprint = folder, fingerprint
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()  # the longest not used first
+        if folder is not None:
+            with suppress(OSError):  # a folder that cannot be had costs speed, nothing else
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                self._entries.update(self._on_disk(folder))
+            self._keep_to_budgets()
+
+    def put(self, key: Hashable, tokens: Tokens, state: State) -> bool:
+        """Keep a state; whether it was kept: there was room for it, and it was not there as part of another."""
+        entry = _Entry(repr(key), np.asarray(tokens, np.int32), state, state.nbytes)
+        if entry.size > max(self._ram_bytes, self._disk_bytes if self._folder is not None else 0):
+            return False
+        head = entry.head
+        for name, other in list(self._entries.items()):
+            if other.key == entry.key and other.head == head:
+                common = _common(other.tokens, entry.tokens)
+                if common == len(entry.tokens) <= len(other.tokens):  # it is in there already
+                    self._entries.move_to_end(name)
+                    return False
+                if common == len(other.tokens):  # a beginning of it is no longer needed
+                    self._drop(name)
+        name = self._name(entry)
+        self._entries[name] = entry
+        if entry.size > self._ram_bytes and not self._to_disk(name):  # straight there: it pushes nothing else out
+            self._drop(name)
+        self._keep_to_budgets()
+        return name in self._entries
+
+    def longest(self, key: Hashable, tokens: Sequence[int], *, beyond: int = 0) -> tuple[Tokens, State] | None:
+        """Return (all that it holds, its state) of the entry with the longest common beginning, if that is worth it."""
+        wanted, kind = np.asarray(tokens, np.int32), repr(key)
+        head, best, name = wanted[:WORTH_TOKENS].tobytes(), beyond + WORTH_TOKENS - 1, ""
+        for candidate, entry in self._entries.items():
+            if entry.head == head and entry.key == kind and (common := _common(entry.tokens, wanted)) > best:
+                best, name = common, candidate
+        if not name:
+            return None
+        self._entries.move_to_end(name)
+        entry = self._entries[name]
+        if isinstance(entry.state, Path):
+            loaded = self._read(entry.state)
+            if loaded is None:
+                self._drop(name)
+                return self.longest(key, tokens, beyond=beyond)
+            return entry.tokens, loaded.state  # type: ignore[return-value]  # read whole: an array
+        return entry.tokens, entry.state
+
+    def __len__(self) -> int:
+        """How many states are kept."""
+        return len(self._entries)
+
+    def _keep_to_budgets(self) -> None:
+        while len(self._entries) > MAX_ENTRIES:
+            self._drop(next(iter(self._entries)))
+        for on_disk, budget in ((False, self._ram_bytes), (True, self._disk_bytes)):
+            held = [name for name, entry in self._entries.items() if isinstance(entry.state, Path) is on_disk]
+            size = sum(self._entries[name].size for name in held)
+            for name in held:
+                if size <= budget:
+                    break
+                size -= self._entries[name].size
+                if on_disk or not self._to_disk(name):
+                    self._drop(name)
+
+    def _to_disk(self, name: str) -> bool:
+        entry = self._entries[name]
+        if self._folder is None or isinstance(entry.state, Path) or entry.size > self._disk_bytes:
+            return False
+        target = self._folder / (name + _SUFFIX)
+        aside = target.with_name(f".{secrets.token_hex(8)}.tmp")
+        try:
+            with aside.open("xb") as file:
+                np.savez(
+                    file,
+                    fingerprint=np.array(self._fingerprint),
+                    key=np.array(entry.key),
+                    tokens=entry.tokens,
+                    state=entry.state,
+                )
+            size = aside.stat().st_size
+            aside.replace(target)
+        except OSError:  # a full disk costs speed, nothing else
+            with suppress(OSError):
+                aside.unlink()
+            return False
+        self._entries[name] = _Entry(entry.key, entry.tokens, target, size)
+        return True
+
+    def _on_disk(self, folder: Path) -> Iterator[tuple[str, _Entry]]:
+        found = sorted(folder.glob("*" + _SUFFIX), key=_written)
+        for path in found:
+            entry = self._read(path, headers_only=True)
+            if entry is not None:
+                yield path.name.removesuffix(_SUFFIX), entry
+
+    def _read(self, path: Path, *, headers_only: bool = False) -> _Entry | None:
+        try:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:  # a damaged one is closed, too
+                if str(file["fingerprint"]) != self._fingerprint:
+                    return None
+                state = path if headers_only else file["state"]
+                return _Entry(str(file["key"]), file["tokens"].astype(np.int32), state, path.stat().st_size)
+        except Exception:  # noqa: BLE001  damaged in any way: as if it were not there
+            return None
+
+    def _name(self, entry: _Entry) -> str:
+        told = f"{self._fingerprint}\x00{entry.key}\x00".encode() + entry.tokens.tobytes()
+        return hashlib.sha256(told).hexdigest()[:32]
+
+    def _drop(self, name: str) -> None:
+        entry = self._entries.pop(name)
+        if isinstance(entry.state, Path):
+            with suppress(OSError):  # another process may have done it
+                entry.state.unlink()
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # another process has just deleted it
+        return 0.0
+
+
+def _common(one: Tokens, other: Tokens) -> int:
+    n = min(len(one), len(other))
+    differs = np.flatnonzero(one[:n] != other[:n])
+    return int(differs[0]) if differs.size else n
