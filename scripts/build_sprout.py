@@ -59,7 +59,7 @@ DEFAULTS: Mapping[str, Any] = {
     "threads": 2,
     "compile": True,
     "kind": "q8_0",
-    "ranker_weight": 2.5,  # python -m benchmarks.sprout --fit
+    "ranker_weight": 0.5,  # python -m benchmarks.sprout --fit
 }
 
 
