@@ -109,7 +109,7 @@ def text_terminal(sources: Sources, names: Iterable[str]) -> str:
     seen = _newest([*names, *(word for word in words if _MARKED.search(word)), *_numbers(sources.seen, written=True)])
     known = " | ".join(_lark(word) for word in seen)
     free, literal = r"(/[^0-9.\\\/_@]/ | /\.[ \n]/)+", f"({known})"
-    return f'TEXT: ({literal}? {free})+ {literal}? "."? | {literal} "."?'  # two literals never touch
+    return f'TEXT: ({literal}? {free})+ {literal}? "."? | {literal} "."? | "."'  # two literals never touch
 
 
 def _object(members: Sequence[tuple[str, bool]]) -> str:

@@ -129,6 +129,8 @@ def test_number_arguments_were_seen_where_the_model_quotes() -> None:
         ("15 percent of 200 is 30.", True),  # the small numbers, tens in words, and those seen
         ("It is 9:00. Mail a_b@x.io!", True),
         ("read_file failed: try again", True),
+        (".", True),  # after a reference
+        (". It is 15.", True),
         ("scan14994.csv", False),
         ("see docs/notes.tx", False),
         ("notes.txt", False),
