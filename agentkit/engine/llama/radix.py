@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Cut", "Match", "Radix", "Tokens"]
+__all__ = ["Cut", "Match", "Radix", "Tokens", "common_length"]
 
 Tokens = NDArray[np.int32]
 
@@ -170,7 +170,7 @@ class Radix:
         """Return the deepest node whose whole path begins `tokens`, the length matched, and the node matched in part."""
         node, at = self._roots.setdefault(key, _Node(np.empty(0, np.int32))), 0
         while at < len(tokens) and (child := node.children.get(int(tokens[at]))) is not None:
-            common = _common(child.edge, tokens[at:])
+            common = common_length(child.edge, tokens[at:])
             at += common
             if common < len(child.edge):
                 return node, at, child
@@ -235,7 +235,8 @@ def _path(node: _Node) -> Tokens:
     return np.concatenate(edges[::-1])
 
 
-def _common(one: Tokens, other: Tokens) -> int:
+def common_length(one: Tokens, other: Tokens) -> int:
+    """Return how many tokens two sequences begin with in common."""
     n = min(len(one), len(other))
     differs = np.flatnonzero(one[:n] != other[:n])
     return int(differs[0]) if differs.size else n

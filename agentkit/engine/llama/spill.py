@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from agentkit.engine.llama.radix import common_length
+
 __all__ = ["Spill"]
 
 Tokens = NDArray[np.int32]
@@ -64,7 +66,7 @@ class Spill:
         head = entry.head
         for name, other in list(self._entries.items()):
             if other.key == entry.key and other.head == head:
-                common = _common(other.tokens, entry.tokens)
+                common = common_length(other.tokens, entry.tokens)
                 if common == len(entry.tokens) <= len(other.tokens):  # it is in there already
                     self._entries.move_to_end(name)
                     return False
@@ -82,7 +84,7 @@ class Spill:
         wanted, kind = np.asarray(tokens, np.int32), repr(key)
         head, best, name = wanted[:WORTH_TOKENS].tobytes(), beyond + WORTH_TOKENS - 1, ""
         for candidate, entry in self._entries.items():
-            if entry.head == head and entry.key == kind and (common := _common(entry.tokens, wanted)) > best:
+            if entry.head == head and entry.key == kind and (common := common_length(entry.tokens, wanted)) > best:
                 best, name = common, candidate
         if not name:
             return None
@@ -170,9 +172,3 @@ def _written(path: Path) -> float:
         return path.stat().st_mtime
     except OSError:  # another process has just deleted it
         return 0.0
-
-
-def _common(one: Tokens, other: Tokens) -> int:
-    n = min(len(one), len(other))
-    differs = np.flatnonzero(one[:n] != other[:n])
-    return int(differs[0]) if differs.size else n
