@@ -62,12 +62,6 @@ class Prefixes:
         length = self._context.length(sequence)
         return Opened(sequence, length, match.row if length == len(tokens) else None)
 
-    def fork(self, sequence: int, length: int) -> int:
-        """Return a live sequence that holds the first `length` tokens of another; ask `is_free` before."""
-        twin = self._live.pop()
-        self._context.copy(sequence, twin, length)
-        return twin
-
     def close(
         self,
         sequence: int,

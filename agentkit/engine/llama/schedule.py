@@ -139,15 +139,22 @@ class Scheduler:
 
     def _work(self) -> None:
         while self._admit():
-            for job in {strand.job for strand in self._strands}:
-                if error := job.stop_error():
+            try:
+                self._round()
+            except Exception as error:  # noqa: BLE001  nobody may be left waiting for a thread that is gone
+                for job in {strand.job for strand in self._strands}:
                     self._end(job, Failure(error))
-            self._open_sequences()
-            parts = self._batch()
-            if parts:
-                self._read(parts)
         for job in {strand.job for strand in self._strands}:
             self._end(job, Failure(Cancelled("the engine was closed; open it again")))
+
+    def _round(self) -> None:
+        for job in {strand.job for strand in self._strands}:
+            if error := job.stop_error():
+                self._end(job, Failure(error))
+        self._open_sequences()
+        parts = self._batch()
+        if parts:
+            self._read(parts)
 
     def _admit(self) -> bool:
         """Take in new work, waiting for some if there is none; whether to go on."""

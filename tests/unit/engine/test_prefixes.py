@@ -34,6 +34,13 @@ def options(tokens: int, live: int) -> ContextOptions:
     return ContextOptions(tokens=tokens, threads=1, batch=128, live=live)
 
 
+def fork(prefixes: Prefixes, sequence: int, length: int) -> int:
+    """Return another live sequence that holds the first `length` tokens of `sequence`."""
+    twin = prefixes._live.pop()
+    prefixes._context.copy(sequence, twin, length)
+    return twin
+
+
 @pytest.fixture(scope="module")
 def model(tiny: Path) -> Iterator[Model]:
     with Model(tiny) as opened:
@@ -163,14 +170,14 @@ def test_forks_share_cells(make: Make, fresh: Fresh) -> None:
     trunk = prompt(1, 400)
     first = prefixes.open(trunk).sequence
     read_on(context, first, trunk)
-    forks = [first, *(prefixes.fork(first, 400) for _ in range(LIVE - 1))]  # four times 400 would not fit
+    forks = [first, *(fork(prefixes, first, 400) for _ in range(LIVE - 1))]  # four times 400 would not fit
     assert not prefixes.is_free
-    for n, fork in enumerate(forks):
-        assert np.allclose(read_on(context, fork, [50 + n] * 20), fresh([*trunk, *[50 + n] * 20]), atol=NEAR)
-    for n, fork in enumerate(forks):
-        prefixes.close(fork, [*trunk, *[50 + n] * 20])
+    for n, one in enumerate(forks):
+        assert np.allclose(read_on(context, one, [50 + n] * 20), fresh([*trunk, *[50 + n] * 20]), atol=NEAR)
+    for n, one in enumerate(forks):
+        prefixes.close(one, [*trunk, *[50 + n] * 20])
     assert prefixes.held == 400 + LIVE * 20
-    assert [context.length(fork) for fork in forks] == [0] * LIVE
+    assert [context.length(one) for one in forks] == [0] * LIVE
 
 
 def test_a_fork_of_a_beginning_reads_on_from_there(make: Make, fresh: Fresh) -> None:
@@ -179,7 +186,7 @@ def test_a_fork_of_a_beginning_reads_on_from_there(make: Make, fresh: Fresh) -> 
     trunk = prompt(1, 60)
     first = prefixes.open(trunk).sequence
     read_on(context, first, trunk)
-    twin = prefixes.fork(first, 25)
+    twin = fork(prefixes, first, 25)
     assert np.allclose(read_on(context, twin, [70, 71]), fresh([*trunk[:25], 70, 71]), atol=NEAR)
     assert np.allclose(read_on(context, first, [70, 71]), fresh([*trunk, 70, 71]), atol=NEAR)
 
@@ -272,7 +279,7 @@ def test_an_aborted_batch_leaves_every_sequence_as_before(make: Make, fresh: Fre
     shared = prompt(1, 64)
     first = prefixes.open(shared).sequence
     read_on(context, first, shared)
-    second, third = prefixes.fork(first, 64), prefixes.fork(first, 30)
+    second, third = fork(prefixes, first, 64), fork(prefixes, first, 30)
     read_on(context, second, [77])
     lengths = [context.length(n) for n in (first, second, third)]
     context.abort(True)
