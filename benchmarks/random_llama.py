@@ -84,7 +84,7 @@ def _describe(writer: gguf.GGUFWriter, shape: Shape) -> None:
     words = [f"w{n}" for n in range(shape.vocab - len(controls) - 256)]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
-    writer.add_token_list([*controls, *_byte_characters(), *words])
+    writer.add_token_list([*controls, *byte_characters(), *words])
     writer.add_token_types([3] * len(controls) + [1] * (shape.vocab - len(controls)))
     writer.add_token_merges(["h e"])
     writer.add_bos_token_id(0)
@@ -93,7 +93,7 @@ def _describe(writer: gguf.GGUFWriter, shape: Shape) -> None:
     writer.add_chat_template("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant: ")
 
 
-def _byte_characters() -> list[str]:
+def byte_characters() -> list[str]:
     """Return GPT-2's printable stand-in for each byte."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = iter(range(256, 512))

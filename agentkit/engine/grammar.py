@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from agentkit.errors import CannotEnforce, EngineError
 from agentkit.types import JsonSchema
 
-__all__ = ["Constraint", "Grammars", "json_rule"]
+__all__ = ["FREE_FORMATS", "Constraint", "Grammars", "json_rule"]
 
 _JSON = {
     "whitespace_flexible": False,
@@ -29,7 +29,7 @@ _JSON = {
     "key_separator": ": ",
     "json_allowed_escapes": '"\\bfnrt',
 }
-_FREE_FORMATS = frozenset({"path", "file-path", "directory-path", "password", "binary", "json-string"})
+FREE_FORMATS = frozenset({"path", "file-path", "directory-path", "password", "binary", "json-string"})
 _KEPT = 64  # compiled grammars
 
 
@@ -149,7 +149,7 @@ def _without_free_formats(schema: Any) -> Any:
 
 
 def _is_free(value: Any) -> bool:
-    return isinstance(value, str) and value in _FREE_FORMATS
+    return isinstance(value, str) and value in FREE_FORMATS
 
 
 def _first_line(error: str) -> str:

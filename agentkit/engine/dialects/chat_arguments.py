@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from agentkit.engine.dialects.plain import arguments_json
-from agentkit.engine.grammar import json_rule
+from agentkit.engine.grammar import FREE_FORMATS, json_rule
 from agentkit.errors import CannotEnforce
 from agentkit.types import JsonSchema, ToolSpec
 
@@ -16,7 +16,6 @@ __all__ = ["JSON", "TAGS", "Arguments", "lark_text"]
 
 _NOTES = frozenset({"type", "title", "description", "default", "examples"})
 _LIMITS = frozenset({"minLength", "maxLength", "pattern"})
-_FORMATS = frozenset({"path", "file-path", "directory-path", "password", "binary", "json-string"})  # say nothing
 
 
 class Arguments(Protocol):
@@ -113,7 +112,7 @@ class _Tags:
         if choices:
             return [f"{name}: ({' | '.join(map(lark_text, choices))}) {lark_text(self._close)}"]
         unknown = schema.keys() - _NOTES - _LIMITS - {"format"}
-        if unknown or schema.get("format", "path") not in _FORMATS:
+        if unknown or schema.get("format", "path") not in FREE_FORMATS:
             raise CannotEnforce(
                 f"tool '{spec.name}': '{min(unknown, default='format')}' of argument '{key}' cannot be enforced in "
                 "this model's calls; leave it out of the schema, or set engine.dialect to chatml"

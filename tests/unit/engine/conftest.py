@@ -11,6 +11,7 @@ import pytest
 
 from agentkit.engine.dialects import plain
 from agentkit.engine.llama import LlamaEngine
+from benchmarks.random_llama import byte_characters
 
 WIDTH, LAYERS, HEADS, HIDDEN, CONTEXT = 64, 2, 4, 128, 2048
 LLAMA3 = (
@@ -83,7 +84,7 @@ def write_model(
 ) -> Path:
     """Write a random Llama with these control tokens first, then 256 bytes, then two merges."""
     rng = np.random.default_rng(seed)
-    byte_texts = [*_byte_characters(), "he", "ll"]
+    byte_texts = [*byte_characters(), "he", "ll"]
     tokens = [*controls, *byte_texts]
     writer = gguf.GGUFWriter(str(path), "llama")
     writer.add_vocab_size(len(tokens))
@@ -128,13 +129,6 @@ def write_model(
     writer.write_tensors_to_file()
     writer.close()
     return path
-
-
-def _byte_characters() -> list[str]:
-    """GPT-2's printable stand-in for each byte."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = iter(range(256, 512))
-    return [chr(byte) if byte in printable else chr(next(others)) for byte in range(256)]
 
 
 @pytest.fixture(scope="session")
