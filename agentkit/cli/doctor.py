@@ -40,6 +40,8 @@ class Finding:
     text: str
 
 
+_BY_VERDICT: dict[str, Literal["ok", "warn", "fail"]] = {"yes": "ok", "unknown": "ok", "slowly": "warn", "no": "fail"}
+
 Check = Callable[[], Iterator[Finding]]
 
 
@@ -113,11 +115,13 @@ def _packages() -> Iterator[Finding]:
 
 
 def _machine() -> Iterator[Finding]:
+    from agentkit.models.machine import memory
+
     yield Finding(check="machine", status="ok", text=f"{platform.system()} {platform.machine()}, {_cpu()}")
-    total, free = _memory()
-    if total:
-        status: Literal["ok", "warn"] = "ok" if free is None or free > 1e9 else "warn"
-        text = f"{total / 1e9:.1f} GB" + (f", {free / 1e9:.1f} GB free" if free is not None else "")
+    there = memory()
+    if there:
+        status: Literal["ok", "warn"] = "ok" if there.free > 1e9 else "warn"
+        text = f"{there.total / 1e9:.1f} GB for {there.place}, {there.free / 1e9:.1f} GB free"
         yield Finding(check="memory", status=status, text=text)
 
 
@@ -140,6 +144,7 @@ def _model(*, load: bool) -> Iterator[Finding]:
     from agentkit import config
     from agentkit.cli.models import size
     from agentkit.engine import open_engine
+    from agentkit.engine.llama.fits import fit
     from agentkit.models import resolve
     from agentkit.models.gguf import inspect
 
@@ -151,13 +156,18 @@ def _model(*, load: bool) -> Iterator[Finding]:
     assert found.path is not None  # a GGUF is a file
     about = inspect(found.path)
     text = f"{engine.model}: {about.quantisation}, {size(about.weight_bytes)}, context {about.context_length}"
-    if not load:
+    room = fit(about, engine.context, live=engine.live, gpu_layers=engine.gpu_layers)
+    status: Literal["ok", "warn", "fail"] = _BY_VERDICT[room.verdict]
+    said = f"takes {room}" + (f"; {room.advice}" if room.advice else "")
+    if not load or status == "fail":
         yield Finding(check="model", status="ok", text=text)
+        yield Finding(check="fits", status=status, text=said)
         return
     began = time.monotonic()
     opened = open_engine(engine)
     opened.close()
     yield Finding(check="model", status="ok", text=f"{text}; loads in {time.monotonic() - began:.2f} s")
+    yield Finding(check="fits", status=status, text=said)
 
 
 def _database() -> Iterator[Finding]:
@@ -223,21 +233,6 @@ def _cpu() -> str:
         return platform.processor() or "unknown processor"
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"{names[0] if names else 'unknown processor'}, {os.cpu_count()} hardware threads"
-
-
-def _memory() -> tuple[int, int | None]:
-    """Return bytes of memory and of free memory, (0, None) where the system does not say."""
-    try:
-        page = os.sysconf("SC_PAGE_SIZE")
-        total = page * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return 0, None
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return total, None
-    free = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")), None)
-    return total, free
 
 
 def _gpu_kind() -> str:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from agentkit.cli.group import ListGroup
 from agentkit.cli.output import colourful, document, json_option, pairs, say, table
+
+if TYPE_CHECKING:
+    from agentkit.models.gguf import GGUFInfo
 
 
 @click.group(cls=ListGroup)
@@ -46,18 +49,17 @@ def list_(as_json: bool) -> None:
 @click.option("--sha256", "hashed", is_flag=True, help="Also read the whole file for its SHA-256.")
 @json_option
 def info(name: str, hashed: bool, as_json: bool) -> None:
-    """Show what a model is, from its file's header; NAME is the one in the settings if left out.
+    """Show what a model is, from its file's header, and whether it fits here.
 
-    Downloads nothing.
+    The context is the one in the settings, and so is NAME if left out. Downloads and loads nothing.
     """
     data = _info(name or _default(), hashed)
     if as_json:
         document("models info", data)
         return
-    for key in ("weight_bytes", "memory_bytes"):
-        if key in data:
-            data[key.replace("_bytes", "")] = size(data.pop(key))
-    pairs(data)
+    pairs(
+        {name.replace("_bytes", ""): size(value) if name.endswith("_bytes") else value for name, value in data.items()}
+    )
 
 
 @command.command("pull")
@@ -149,7 +151,25 @@ def _info(name: str, hashed: bool) -> dict[str, Any]:
         "vocabulary": about.vocabulary,
         "dialect": about.dialect or None,
         "has_chat_template": about.has_chat_template,
-        "weight_bytes": about.weight_bytes,
-        "memory_bytes": about.memory_bytes(),
+        **_memory(about),
     }
     return {**data, "sha256": about.sha256()} if hashed else data
+
+
+def _memory(about: GGUFInfo) -> dict[str, Any]:
+    from agentkit import config
+    from agentkit.engine.llama.fits import fit
+
+    engine = config.load().settings.engine
+    found = fit(about, engine.context, live=engine.live, gpu_layers=engine.gpu_layers)
+    data = {
+        "weight_bytes": found.estimate.weights,
+        "context": found.context,
+        "cache_bytes": found.estimate.kv,
+        "buffer_bytes": found.estimate.buffers,
+        "memory_bytes": found.estimate.total,
+        "free_bytes": found.memory.free if found.memory else None,
+        "fits": found.verdict,
+        "largest_context": found.largest_context,
+    }
+    return {**data, "advice": found.advice} if found.advice else data

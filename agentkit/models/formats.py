@@ -1,4 +1,4 @@
-"""Tables of the GGUF format as the pinned llama.cpp knows it: architectures, tensor types, file types.
+"""Tables of the GGUF format as the pinned llama.cpp knows it: architectures, tokenizers, tensor types, file types.
 
 A test compares them with the installed llama.cpp, so they cannot fall behind in silence.
 """
@@ -21,6 +21,23 @@ ARCHITECTURES = frozenset(
     qwen2vl qwen3 qwen35 qwen35moe qwen3moe qwen3next qwen3tts qwen3vl qwen3vlmoe qwen4exp refact rnd1
     rwkv6 rwkv6qwen2 rwkv7 seed_oss smallthinker smollm3 spark2_5 stablelm starcoder starcoder2 step35 t5
     t5encoder talkie wavtokenizer-dec xverse
+    """.split()  # noqa: SIM905  a table, to be read
+)
+
+# `tokenizer.ggml.model`; those that cut words into pieces by `tokenizer.ggml.merges`; and `tokenizer.ggml.pre` of these
+TOKENIZERS = frozenset("bert gemma4 gpt2 hybriddna llama plamo2 rwkv t5 whitespace".split())  # noqa: SIM905
+WITH_MERGES = frozenset(("gemma4", "gpt2", "hybriddna", "whitespace"))
+WORD_RULES = frozenset(
+    """
+    a.x-4.0 afmoe bailingmoe bailingmoe2 bloom chameleon chatglm-bpe codeshell cohere2moe command-r dbrx
+    deepseek-coder deepseek-llm deepseek-r1-qwen deepseek-v3 default exaone exaone-moe exaone4 f2llmv2
+    falcon falcon-h1 falcon3 gemma4 gigachat glm4 glm5 gpt-2 gpt-4o gpt3-finnish granite-docling
+    granite-embed-multi-311m granite-embed-multi-97m grok-2 hunyuan hunyuan-dense hy_v4 jais jais-2 jina-de
+    jina-es jina-v1-en jina-v2-code jina-v2-de jina-v2-es jina-v5-nano joyai-llm kanana2 kimi-k2 kormo
+    laguna lfm2 llada-moe llama-bpe llama-v3 llama3 llama4 megrez mellum mellum2 midm-2.0 minerva-7b
+    minicpm5 minimax-m2 modern-bert mpt olmo phi-2 pixtral poro-chat qwen2 qwen35 refact roberta-bpe
+    sarvam-moe seed-coder smaug-bpe smollm solar-open spark2_5 stablelm2 starcoder superbpe talkie tekken
+    tiny_aya trillion ufakzeka viking whitespace youtu
     """.split()  # noqa: SIM905  a table, to be read
 )
 

@@ -17,13 +17,14 @@ from types import MappingProxyType
 from typing import Any
 
 from agentkit.errors import ModelFileError
-from agentkit.models.formats import ARCHITECTURES, FILE_TYPES
+from agentkit.models.formats import ARCHITECTURES, FILE_TYPES, TOKENIZERS, WITH_MERGES, WORD_RULES
 from agentkit.models.header import AGAIN, Header, LongArray, Tensor, read_header
 
 _SHARD = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf$")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_F16_BYTES = 2
 _CHUNK = 1 << 20
+_EMBEDDING = "token_embd.weight"
+MAX_LAYERS = 512  # of llama.cpp
 # What a family's chat template cannot do without, most telling first.
 _FAMILIES = (("<|start_header_id|>", "llama3"), ("<|im_start|>", "hermes"), ("[INST]", "mistral"))
 
@@ -43,13 +44,9 @@ class GGUFInfo:
     dialect: str  # `agentkit.dialect`, or guessed from the chat template: "llama3", "hermes", "mistral", or ""
     has_chat_template: bool
     weight_bytes: int
-    kv_bytes_per_token: int  # of an F16 cache; an upper bound where layers have a sliding window
     vocabulary: int
+    tensors: tuple[Tensor, ...] = field(repr=False)  # of all parts
     metadata: Mapping[str, Any] = field(repr=False)  # arrays longer than 512 items as `LongArray`
-
-    def memory_bytes(self, context: int | None = None) -> int:
-        """Return an estimate of the memory for the weights and the cache of `context` tokens."""
-        return self.weight_bytes + self.kv_bytes_per_token * (self.context_length if context is None else context)
 
     def sha256(self) -> str:
         """Return the SHA-256 of the file (of all parts, in order), read once a process.
@@ -80,6 +77,16 @@ def inspect(path: Path | str) -> GGUFInfo:
     tensors = [tensor for _, part in shards for tensor in part.tensors]
     if not tensors:
         raise ModelFileError(f"{path}: a vocabulary without weights; get the model's own .gguf")
+    _number(path, metadata, f"{architecture}.embedding_length")
+    if (layers := _number(path, metadata, f"{architecture}.block_count")) > MAX_LAYERS:
+        raise ModelFileError(
+            f"{path}: a damaged GGUF (it claims {layers} layers, at most {MAX_LAYERS} can be); {AGAIN}"
+        )
+    _check_norms(path, metadata)
+    if (
+        header.repeated_token is not None and metadata.get("tokenizer.ggml.model") != "hybriddna"
+    ):  # which renames its own
+        raise ModelFileError(f"{path}: the token {header.repeated_token[:40]!r} is there twice; {AGAIN}")
     template = metadata.get("tokenizer.chat_template")
     return GGUFInfo(
         path=path,
@@ -93,8 +100,8 @@ def inspect(path: Path | str) -> GGUFInfo:
         dialect=_dialect(metadata),
         has_chat_template=isinstance(template, str) and bool(template),
         weight_bytes=sum(tensor.size for tensor in tensors),
-        kv_bytes_per_token=_kv_bytes(path, architecture, metadata),
-        vocabulary=_vocabulary(path, metadata),
+        vocabulary=_vocabulary(path, metadata, tensors),
+        tensors=tuple(tensors),
         metadata=MappingProxyType(dict(metadata)),
     )
 
@@ -133,12 +140,14 @@ def _architecture(path: Path, metadata: Mapping[str, Any]) -> str:
 
 
 def _other_shards(path: Path, header: Header) -> Iterator[tuple[Path, Header]]:
+    """Yield the other parts; all of them together must be the parts of one model, each once."""
     count, number = header.metadata.get("split.count", 0), header.metadata.get("split.no", 0)
     if not isinstance(count, int) or count <= 1:
         return
-    names = shard_names(path.name)
     if number != 0:
-        raise ModelFileError(f"{path}: part {number + 1} of {count} of a split model; name its first part")
+        which = f"part {number + 1}" if isinstance(number, int) else "a part"
+        raise ModelFileError(f"{path}: {which} of {count} of a split model; name its first part")
+    names = shard_names(path.name)
     if len(names) != count or names[0] != path.name:
         raise ModelFileError(
             f"{path}: the first of {count} parts, whose names must end in -00001-of-{count:05d}.gguf and so on; "
@@ -147,17 +156,61 @@ def _other_shards(path: Path, header: Header) -> Iterator[tuple[Path, Header]]:
     missing = [name for name in names if not path.with_name(name).is_file()]
     if missing:
         raise ModelFileError(f"{path}: {len(missing)} of its {count} parts are missing ({missing[0]}); get all parts")
-    for name in names[1:]:
-        yield path.with_name(name), read_header(path.with_name(name))
+    seen = {tensor.name for tensor in header.tensors}
+    for index, name in enumerate(names[1:], 1):
+        part = read_header(path.with_name(name))
+        _check_shard(path.with_name(name), part, index, count)
+        twice = next((tensor.name for tensor in part.tensors if tensor.name in seen), None)
+        if twice is not None:
+            raise ModelFileError(f"{path}: '{twice}' is in two of its parts; they are of two models, so get all again")
+        seen |= {tensor.name for tensor in part.tensors}
+        yield path.with_name(name), part
+    stated = header.metadata.get("split.tensors.count", len(seen))
+    if stated != len(seen):
+        raise ModelFileError(f"{path}: its parts hold {len(seen)} tensors, not {stated!r:.20}; get all parts again")
 
 
-def _vocabulary(path: Path, metadata: Mapping[str, Any]) -> int:
-    tokens = metadata.get("tokenizer.ggml.tokens")
-    length = tokens.length if isinstance(tokens, LongArray) else len(tokens) if isinstance(tokens, tuple) else 0
-    model = metadata.get("tokenizer.ggml.model")
+def _check_shard(path: Path, header: Header, index: int, count: int) -> None:
+    number, stated = header.metadata.get("split.no"), header.metadata.get("split.count")
+    if number != index or stated not in (None, count):
+        says = f"part {number + 1} of {stated}" if isinstance(number, int) and isinstance(stated, int) else "no part"
+        raise ModelFileError(
+            f"{path}: {says} by what it says itself, and part {index + 1} of {count} by its name; get all parts again"
+        )
+
+
+def _vocabulary(path: Path, metadata: Mapping[str, Any], tensors: Sequence[Tensor]) -> int:
+    """Return how many tokens there are; the tokenizer must be one that llama.cpp knows, and fit the weights."""
+    length = _length(metadata.get("tokenizer.ggml.tokens"))
+    model, rule = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre", "")
     if not length or not isinstance(model, str) or model in ("no_vocab", "none", ""):
         raise ModelFileError(f"{path}: a model without a tokenizer; get a complete conversion of the model")
+    newer = "; update agentkit, or get another conversion of the model"
+    if model not in TOKENIZERS:
+        raise ModelFileError(
+            f"{path}: a tokenizer of the kind '{model[:40]}', which this llama.cpp does not know{newer}"
+        )
+    if model in WITH_MERGES:
+        if model != "gemma4" and rule and rule not in WORD_RULES:
+            raise ModelFileError(
+                f"{path}: a tokenizer that cuts words as '{rule!s:.40}', which this llama.cpp does not know{newer}"
+            )
+        if not _length(metadata.get("tokenizer.ggml.merges")) and rule != "kimi-k2":
+            raise ModelFileError(f"{path}: a tokenizer without its merges; get a complete conversion of the model")
+    for name in ("scores", "token_type"):
+        key = f"tokenizer.ggml.{name}"
+        if key in metadata and _length(metadata[key]) < length:
+            raise ModelFileError(f"{path}: {length} tokens, and '{key}' for {_length(metadata[key])}; {AGAIN}")
+    rows = next((tensor.shape[1] for tensor in tensors if tensor.name == _EMBEDDING and len(tensor.shape) == 2), length)
+    if rows != length:
+        raise ModelFileError(
+            f"{path}: the tokenizer has {length} tokens and the weights have {rows}; get another conversion of it"
+        )
     return length
+
+
+def _length(value: Any) -> int:
+    return value.length if isinstance(value, LongArray) else len(value) if isinstance(value, tuple) else 0
 
 
 def _number(path: Path, metadata: Mapping[str, Any], key: str) -> int:
@@ -167,23 +220,11 @@ def _number(path: Path, metadata: Mapping[str, Any], key: str) -> int:
     return value
 
 
-def _kv_bytes(path: Path, architecture: str, metadata: Mapping[str, Any]) -> int:
-    layers = _number(path, metadata, f"{architecture}.block_count")
-    width = _number(path, metadata, f"{architecture}.embedding_length")
-
-    def per_layer(name: str) -> list[int]:
-        value = metadata.get(f"{architecture}.attention.{name}", 0)
-        values: Sequence[Any] = value if isinstance(value, tuple) else (value,)
-        return [item if isinstance(item, int) and item > 0 else 0 for item in values]
-
-    heads = max(per_layer("head_count"), default=0)
-    if not heads:
-        return 0  # no attention, no cache that grows
-    shared = per_layer("head_count_kv")
-    kv_heads = sum(shared) if len(shared) > 1 else layers * (max(shared, default=0) or heads)
-    size = width // heads
-    lengths = (per_layer(name)[:1] or [0] for name in ("key_length", "value_length"))
-    return kv_heads * sum(length or size for (length,) in lengths) * _F16_BYTES
+def _check_norms(path: Path, metadata: Mapping[str, Any]) -> None:
+    """Refuse what llama.cpp asserts of a norm's smallest divisor: NaN is not 0 or more, either."""
+    for key, value in metadata.items():
+        if key.endswith("_epsilon") and isinstance(value, float) and not value >= 0:
+            raise ModelFileError(f"{path}: '{key}' is {value}, and must be 0 or more; {AGAIN}")
 
 
 def _quantisation(metadata: Mapping[str, Any], tensors: Sequence[Tensor]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import stat
 import struct
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ _SMALLEST_KEY, _SMALLEST_TENSOR = 13, 24  # bytes
 _MAX_DIMENSIONS, _MAX_NAME = 4, 63
 _PLAUSIBLE = 100_000  # tensors, or keys
 _DEFAULT_ALIGNMENT = 32
+_TOKENS = "tokenizer.ggml.tokens"
 
 _MAGICS = {
     b"PK\x03\x04": "a zip or PyTorch file",
@@ -55,6 +57,7 @@ class Tensor:
 
     name: str
     kind: str
+    shape: tuple[int, ...]  # rows last
     values: int
     size: int  # bytes
 
@@ -66,6 +69,7 @@ class Header:
     version: int
     metadata: Mapping[str, Any]
     tensors: tuple[Tensor, ...]
+    repeated_token: str | None = None  # of the vocabulary, one that is there twice
 
 
 def read_header(path: Path) -> Header:
@@ -94,6 +98,7 @@ class _Reader:
     def __init__(self, path: Path, view: mmap.mmap) -> None:
         self._path, self._view = path, view
         self._size, self._at = len(view), 0
+        self._repeated: str | None = None
 
     def header(self) -> Header:
         if self._view[:4] != b"GGUF":
@@ -107,7 +112,8 @@ class _Reader:
                 self._cut("the keys")
             self._damaged(f"it claims {n_tensors} tensors and {n_keys} keys in {self._size} bytes")
         metadata, alignment = self._metadata(n_keys)
-        return Header(version=version, metadata=metadata, tensors=self._tensors(n_tensors, alignment))
+        tensors = self._tensors(n_tensors, alignment)
+        return Header(version=version, metadata=metadata, tensors=tensors, repeated_token=self._repeated)
 
     def _check_version(self, version: int) -> None:
         if version in (2, 3):
@@ -147,6 +153,10 @@ class _Reader:
             self._damaged(f"'{key[:60]}' is an array of the unknown type {kind}")
         if length * width > self._size - self._at:
             self._damaged(f"'{key[:60]}' claims {length} items, which do not fit into the file", cut=True)
+        if kind == _STRING and key == _TOKENS:
+            begin = self._at
+            self._skip_strings(length, key)
+            self._repeated, self._at = self._repeat(begin, length), begin
         if length <= _KEPT_ITEMS:
             return tuple(self._value(kind, key) for _ in range(length))
         if kind == _STRING:
@@ -165,6 +175,20 @@ class _Reader:
         if at > size:
             self._cut(f"'{key[:60]}'")
         self._at = at
+
+    def _repeat(self, begin: int, length: int) -> str | None:
+        """Return a string that is there twice among those before this place; to C they end at a NUL."""
+        unpack, data, at = struct.Struct("<Q").unpack_from, self._view[begin : self._at], 0
+        texts: list[bytes] = []
+        for _ in range(length):
+            end = at + 8 + unpack(data, at)[0]
+            texts.append(data[at + 8 : end])
+            at = end
+        if b"\0" in b"".join(texts):
+            texts = [text.partition(b"\0")[0] for text in texts]
+        if len(set(texts)) == length:
+            return None
+        return next((text.decode("utf-8", "replace") for text, n in Counter(texts).items() if text and n > 1), None)
 
     def _tensors(self, n_tensors: int, alignment: int) -> tuple[Tensor, ...]:
         tensors: list[Tensor] = []
@@ -204,7 +228,8 @@ class _Reader:
             self._damaged(f"the tensor '{name}' claims more values than can be counted")
         if shape and shape[0] % block:
             self._damaged(f"the tensor '{name}' has rows of {shape[0]} values, and {label} needs multiples of {block}")
-        return Tensor(name=name, kind=label, values=values, size=values // block * width), offset
+        size = values // block * width
+        return Tensor(name=name, kind=label, shape=tuple(shape), values=values, size=size), offset
 
     def _scalar(self, layout: str) -> Any:
         width = struct.calcsize(layout)

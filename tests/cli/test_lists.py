@@ -56,6 +56,20 @@ def test_models(agentkit) -> None:
     assert any(name.startswith("hf:") for name in rows)
 
 
+def test_models_info_says_what_it_takes_and_whether_it_fits(agentkit) -> None:
+    data = agentkit("models", "info", "sprout", "--json").document["data"]
+    assert data["memory_bytes"] == data["weight_bytes"] + data["cache_bytes"] + data["buffer_bytes"]
+    assert (data["fits"], data["context"], data["largest_context"]) == ("yes", 4096, 4096)
+    assert data["free_bytes"] > data["memory_bytes"]
+    env = {"AGENTKIT_ENGINE__CONTEXT": "2048"}
+    smaller = agentkit("models", "info", "sprout", "--json", env=env).document["data"]
+    assert (smaller["context"], smaller["cache_bytes"]) == (2048, data["cache_bytes"] // 2)
+    shown = agentkit("models", "info").out
+    assert "fits               yes\n" in shown
+    assert "largest context    4096\n" in shown
+    assert "advice" not in shown
+
+
 def test_plugins_show_a_broken_one_and_strict_tells(agentkit) -> None:
     site = agentkit.home / "site"
     info = site / "sorry-1.0.dist-info"
@@ -127,6 +141,17 @@ def test_doctor(agentkit, script) -> None:
     assert {"python", "packages", "machine", "llama.cpp", "model", "database", "terminal"} <= set(checks)
     assert found["builds"]["cuda"].startswith('CMAKE_ARGS="-DGGML_CUDA=on" pip install ')
     assert set(found["builds"]) == {"cuda", "metal", "vulkan"}
+
+
+def test_doctor_says_that_a_model_does_not_fit_and_does_not_load_it(agentkit) -> None:
+    found = {finding["check"]: finding for finding in agentkit("doctor", "--json").document["data"]["findings"]}
+    assert found["fits"]["status"] == "ok"
+    assert "with a context of 4096 tokens" in found["fits"]["text"]
+    ran = agentkit("doctor", "--json", env={"AGENTKIT_ENGINE__CONTEXT": "2000000000"})
+    found = {finding["check"]: finding for finding in ran.document["data"]["findings"]}
+    assert ran.code == 3
+    assert (found["model"]["status"], found["fits"]["status"]) == ("ok", "fail")
+    assert "set engine.context to at most 4096" in found["fits"]["text"]
 
 
 def test_doctor_finds_a_broken_model_and_goes_on(agentkit) -> None:

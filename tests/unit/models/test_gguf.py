@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentkit.errors import ModelFileError
-from agentkit.models.formats import ARCHITECTURES, FILE_TYPES, TENSOR_TYPES
+from agentkit.models.formats import ARCHITECTURES, FILE_TYPES, TENSOR_TYPES, TOKENIZERS, WORD_RULES
 from agentkit.models.gguf import GGUFInfo, inspect
 from agentkit.models.header import LongArray
 
@@ -30,6 +30,7 @@ KEYS: dict[str, tuple[int, Any]] = {
     "llama.attention.head_count_kv": (U32, 2),
     "tokenizer.ggml.model": (STRING, "gpt2"),
     "tokenizer.ggml.tokens": (ARRAY, (STRING, ["a", "b", "ä"])),
+    "tokenizer.ggml.merges": (ARRAY, (STRING, ["a b"])),
     "agentkit.dialect": (STRING, "plain/1"),
 }
 TENSORS: list[tuple[str, tuple[int, ...], int, int]] = [("token_embd.weight", (64, 3), 8, 204), ("w", (10,), 0, 40)]
@@ -94,9 +95,7 @@ def test_a_good_file_is_described(write: Callable[..., Path]) -> None:
     info = inspect(path)
     assert (info.architecture, info.name, info.quantisation, info.dialect) == ("llama", "tiny", "Q8_0", "plain/1")
     assert (info.context_length, info.parameters, info.weight_bytes, info.vocabulary) == (4096, 202, 244, 3)
-    assert info.kv_bytes_per_token == 2 * 2 * (16 + 16) * 2  # layers, heads, key and value width, F16
-    assert info.memory_bytes(10) == 244 + 10 * info.kv_bytes_per_token
-    assert info.memory_bytes() == 244 + 4096 * info.kv_bytes_per_token
+    assert [(tensor.name, tensor.shape) for tensor in info.tensors] == [("token_embd.weight", (64, 3)), ("w", (10,))]
     assert info.metadata["tokenizer.ggml.tokens"] == ("a", "b", "ä")
     assert not info.has_chat_template
     assert info.files == (path,)
@@ -122,14 +121,9 @@ def test_long_arrays_are_counted_and_not_kept(write: Callable[..., Path]) -> Non
         tokenizer__ggml__tokens=(ARRAY, (STRING, [f"t{n}" for n in range(600)])),
         tokenizer__ggml__scores=(ARRAY, (F32, [0.5] * 600)),
     )
-    info = inspect(write(gguf(keys)))
+    info = inspect(write(gguf(keys, [("token_embd.weight", (64, 600), 8, 40800)])))
     assert info.vocabulary == 600
     assert info.metadata["tokenizer.ggml.scores"] == LongArray(F32, 600)
-
-
-def test_kv_heads_of_each_layer_are_summed(write: Callable[..., Path]) -> None:
-    keys = with_keys(llama__attention__head_count_kv=(ARRAY, (U32, [1, 3])), llama__attention__key_length=(U32, 20))
-    assert inspect(write(gguf(keys))).kv_bytes_per_token == (1 + 3) * (20 + 16) * 2
 
 
 @pytest.mark.parametrize(
@@ -146,20 +140,52 @@ def test_the_quantisation_is_read_off_the_tensors_if_not_stated(write: Callable[
     assert inspect(write(gguf(with_keys(general__file_type=None)))).quantisation == "Q8_0"
 
 
-def split(number: int, count: int) -> dict[str, tuple[int, Any]]:
-    return with_keys(split__no=(U16, number), split__count=(U16, count))
+def split(number: int, count: int, **changes: tuple[int, Any] | None) -> dict[str, tuple[int, Any]]:
+    return with_keys(split__no=(U16, number), split__count=(U16, count), **changes)
+
+
+def part(number: int, **changes: tuple[int, Any] | None) -> bytes:
+    """One half of a model of two tensors."""
+    return gguf(split(number, 2, **changes), [TENSORS[number]])
 
 
 def test_a_split_model_is_read_from_its_first_part(write: Callable[..., Path]) -> None:
-    paths = [write(gguf(split(number, 2)), f"m-{number + 1:05d}-of-00002.gguf") for number in range(2)]
+    paths = [write(part(number), f"m-{number + 1:05d}-of-00002.gguf") for number in range(2)]
     info = inspect(paths[0])
     assert info.files == tuple(paths)
-    assert (info.parameters, info.weight_bytes) == (404, 488)
+    assert (info.parameters, info.weight_bytes) == (202, 244)
     with pytest.raises(ModelFileError, match=r"part 2 of 2.*name its first part"):
         inspect(paths[1])
     paths[1].unlink()
     with pytest.raises(ModelFileError, match="1 of its 2 parts are missing"):
         inspect(paths[0])
+
+
+@pytest.mark.parametrize(
+    ("second", "words"),
+    [
+        (part(0), "part 1 of 2 by what it says itself, and part 2 of 2 by its name"),
+        (gguf(split(1, 3), [TENSORS[1]]), "part 2 of 3 by what it says itself"),
+        (gguf(KEYS, [TENSORS[1]]), "no part by what it says itself"),
+        (gguf(split(1, 2), TENSORS), "'token_embd.weight' is in two of its parts"),
+        (gguf(split(1, 2), []), "its parts hold 1 tensors, not 2"),
+        (part(1)[:-40], "m-00002-of-00002.gguf: cut short"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git-LFS pointer"),
+    ],
+)
+def test_parts_that_do_not_belong_together_are_named(second: bytes, words: str, write: Callable[..., Path]) -> None:
+    first = write(part(0, split__tensors__count=(U16, 2)), "m-00001-of-00002.gguf")
+    write(second, "m-00002-of-00002.gguf")
+    with pytest.raises(ModelFileError) as caught:
+        inspect(first)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_of_several_tokenizers_needs_no_merges(write: Callable[..., Path]) -> None:
+    for model, rule in (("llama", "default"), ("gpt2", "kimi-k2"), ("bert", "anything")):
+        changes = {"tokenizer__ggml__model": (STRING, model), "tokenizer__ggml__pre": (STRING, rule)}
+        assert inspect(write(gguf(with_keys(**changes, tokenizer__ggml__merges=None)))).vocabulary == 3
 
 
 W = ("w", (64,), 8, 68)
@@ -217,6 +243,15 @@ BAD: dict[str, tuple[bytes, str]] = {
     "no context length": (gguf(with_keys(llama__context_length=None)), "context_length' is missing"),
     "context length a text": (gguf(with_keys(llama__context_length=(STRING, "4k"))), "unusable"),
     "no layers": (gguf(with_keys(llama__block_count=(U32, 0))), "block_count"),
+    "unknown tokenizer": (gguf(with_keys(tokenizer__ggml__model=(STRING, "wombat"))), "of the kind 'wombat'"),
+    "unknown word rules": (gguf(with_keys(tokenizer__ggml__pre=(STRING, "wombat"))), "cuts words as 'wombat'"),
+    "word rules a number": (gguf(with_keys(tokenizer__ggml__pre=(U32, 7))), "cuts words as '7'"),
+    "no merges": (gguf(with_keys(tokenizer__ggml__merges=None)), "without its merges"),
+    "too few scores": (gguf(with_keys(tokenizer__ggml__scores=(ARRAY, (F32, [0.5])))), "3 tokens, and"),
+    "too few rows": (gguf(tensors=[("token_embd.weight", (64, 2), 8, 136)]), "has 3 tokens and the weights have 2"),
+    "no width": (gguf(with_keys(llama__embedding_length=None)), "embedding_length' is missing"),
+    "a part without a number": (gguf(with_keys(split__no=(STRING, "x"), split__count=(U16, 2))), "a part of 2"),
+    "too many layers": (gguf(with_keys(llama__block_count=(U32, 2**32 - 1))), "claims 4294967295 layers"),
     "split, badly named": (gguf(split(0, 3)), "give the parts their names back"),
 }  # fmt: skip
 
@@ -252,7 +287,7 @@ def only_a_model_file_error(path: Path, data: bytes) -> bool:
         return True
 
 
-GOOD = gguf(with_keys(tokenizer__ggml__scores=(ARRAY, (F32, [1.0, 2.0])), general__x=(BOOL, True)))
+GOOD = gguf(with_keys(tokenizer__ggml__scores=(ARRAY, (F32, [1.0, 2.0, 3.0])), general__x=(BOOL, True)))
 quickly = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -302,6 +337,16 @@ def test_the_tables_are_those_of_the_installed_llama_cpp() -> None:
     assert {kind: (block, width) for kind, (_, block, width) in TENSOR_TYPES.items()} == {
         kind: size for kind, size in sizes.items() if size != (0, 0)
     }
+
+
+def test_the_names_of_tokenizers_are_in_the_installed_llama_cpp() -> None:
+    from importlib.util import find_spec
+
+    spec = find_spec("llama_cpp")
+    assert spec is not None
+    assert spec.origin is not None
+    library = next((Path(spec.origin).parent / "lib").glob("libllama.*")).read_bytes()
+    assert [name for name in sorted(TOKENIZERS | WORD_RULES) if name.encode() not in library] == []
 
 
 def test_the_gguf_package_knows_no_architecture_or_type_that_we_do_not() -> None:
