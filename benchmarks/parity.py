@@ -3,7 +3,8 @@
 python -m benchmarks.parity [--strings 10000] [--weights FILE] [--tokenizer FILE] [--model GGUF] [--write]
 
 `--weights` is a .safetensors or .pt file of float weights. They are written as an F32 GGUF, so that what is compared
-is the arithmetic and the layout, not the rounding; `--model` is the GGUF whose tokenizer is compared.
+is the arithmetic and the layout, not the rounding; `--model` is the GGUF whose tokenizer is compared. Small random
+models are compared with transformers, too, where that is installed; and continuations of shared prefixes with each alone.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import torch
 from rich.console import Console
 from safetensors.torch import load_file
@@ -30,14 +33,16 @@ from agentkit_training.gguf_writer import write_gguf
 from agentkit_training.llama import Llama, LlamaConfig
 from agentkit_training.quantize import parity
 from agentkit_training.tokenizer import TextTokenizer
-from benchmarks import figures
+from benchmarks import figures, sharing
 from benchmarks import render as rendering
 from benchmarks.figures import ROOT, Measured, share
 
 KEPT = ROOT / "plugins" / "agentkit_training" / "weights"
 WEIGHTS, TOKENIZER = KEPT / "sprout-f16.safetensors", KEPT / "tokenizer.json"
 LOGITS = 1e-2
+REFERENCE, SHARED = 1e-3, 1e-2  # nats
 CONVERSATIONS = 8
+REFERENCE_TOKENS, REFERENCE_PIECES = 600, (1, 13, 64)
 SEED = 7
 _RANGES = (
     (0x20, 0x7E), (0x20, 0x7E), (0x20, 0x7E), (0x00, 0x1F), (0x80, 0xFF), (0x100, 0x24F), (0x370, 0x52F),
@@ -64,6 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = resolve(wanted.model, offline=True)
     assert found.path is not None, "a server has no tokenizer to compare"
     measured = [*tokens(tokenizer, found.path, wanted.strings), logits(read(wanted.weights), tokenizer)]
+    if find_spec("transformers") is not None:
+        measured += [*reference(), *shared()]
+    else:
+        print("transformers is not installed: nothing is compared with it", file=sys.stderr)
     command = f"python -m benchmarks.parity --strings {wanted.strings} --write"
     rows = figures.rows(measured, command=command, seconds=time.monotonic() - began)
     Console(width=None if sys.stdout.isatty() else 150).print(rendering.table([("parity", rows)]))
@@ -98,6 +107,57 @@ def logits(model: Llama, tokenizer: TextTokenizer, n: int = CONVERSATIONS) -> Me
             places += len(ids)
     return Measured(id="logits", what=f"largest difference of a logit, PyTorch and F32 GGUF, {n} conversations",
                     value=round(worst, 6), unit="nats", n=places, target=LOGITS)  # fmt: skip
+
+
+def reference(kinds: Sequence[str] = ()) -> list[Measured]:
+    """Return how far the engine's log-probabilities are from transformers', with the exact context and the usual one."""
+    from benchmarks import reference as theirs  # noqa: PLC0415  not installed everywhere
+
+    worst = dict.fromkeys(("exact", "default"), 0.0)
+    places = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for n, kind in enumerate(kinds or theirs.KINDS):
+            made = theirs.make(kind, seed=n)
+            text = Random(n).choices(range(2, theirs.VOCAB), k=REFERENCE_TOKENS)
+            expected = theirs.log_probabilities(made, text)
+            places += len(text)
+            with Model(theirs.write(made, Path(folder, f"{n}.gguf"))) as model:
+                for name in worst:
+                    context = sharing.SETTINGS[name].context(model, live=1)
+                    for piece in REFERENCE_PIECES:
+                        found = np.stack(sharing.read_alone(context, text, most=piece))
+                        worst[name] = max(worst[name], float(np.abs(found - expected).max()))
+                    context.close()
+    what = (
+        f"largest difference of a log-probability to transformers, {len(kinds or theirs.KINDS)} small random F32 Llamas"
+    )
+    return [
+        Measured(id="reference", what=f"{what}, exact", value=round(worst["exact"], 6), unit="nats", n=places,
+                 target=REFERENCE),
+        Measured(id="reference-default", what=f"{what}, flash attention and an F16 cache as usual",
+                 value=round(worst["default"], 6), unit="nats", n=places),
+    ]  # fmt: skip
+
+
+def shared(rounds: int = 40) -> list[Measured]:
+    """Return how far continuations of shared prefixes are from each alone, by how attention is computed."""
+    from benchmarks import reference as theirs  # noqa: PLC0415  not installed everywhere
+
+    about = {
+        "exact": "exact (no flash attention, F32 cache)", "plain": "no flash attention, F16 cache",
+        "default": "flash attention, F16 cache, as usual", "flash-f32": "flash attention, F32 cache",
+    }  # fmt: skip
+    measured = []
+    what = "largest difference of a log-probability after a forked, parked or spilled prefix, to each alone"
+    with tempfile.TemporaryDirectory() as folder:
+        path = theirs.write(theirs.make("tied output"), Path(folder, "m.gguf"))
+        for name, setting in sharing.SETTINGS.items():
+            with Model(path) as model:
+                found = sharing.differences(model, setting, rounds=rounds)
+            target = SHARED if name == "exact" else None
+            measured.append(Measured(id=f"shared-{name}", what=f"{what}: {about[name]}", unit="nats", target=target,
+                                     value=round(found.greatest, 6), n=found.places))  # fmt: skip
+    return measured
 
 
 def samples(tokenizer: TextTokenizer, n: int) -> Iterator[list[int]]:

@@ -6,6 +6,7 @@ What was read under one set of adapters is wrong under another, so everything th
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,11 +61,11 @@ class Adapters:
             if file.read(4) != b"GGUF":
                 raise ModelFileError(f"{path}: not a GGUF; convert the adapter (agentkit train export_gguf)")
         real = path.resolve()
-        told = f"{real} {real.stat().st_mtime_ns} {real.stat().st_size}"
-        id_ = hashlib.sha256(told.encode()).hexdigest()[:16]
+        told = os.fsencode(real) + f" {real.stat().st_mtime_ns} {real.stat().st_size}".encode()
+        id_ = hashlib.sha256(told).hexdigest()[:16]
         with self._lock:
             if id_ not in self._handles:
-                handle = C.llama_adapter_lora_init(self._model.handle, str(path).encode())
+                handle = C.llama_adapter_lora_init(self._model.handle, os.fsencode(path))
                 if not handle:
                     raise ModelFileError(
                         f"{path}: llama.cpp cannot use it with {self._model.name}; an adapter fits only the model that it "

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agentkit.engine.llama.library import C, abort_callback, supports_gpu
+from agentkit.engine.llama.library import C, abort_callback, logits_address, supports_gpu
 from agentkit.engine.llama.model import Model
 from agentkit.errors import EngineError, ModelError
 
@@ -43,6 +43,7 @@ class ContextOptions:
     batch: int = 512  # tokens a batch
     live: int = 16  # sequences that can be read into; at most 128
     kv_type: int = C.GGML_TYPE_F16
+    exact: bool = False  # what is read does not depend on what it is batched with; see `_params`
     embeddings: bool = False
 
 
@@ -56,7 +57,10 @@ class Part:
 
 
 class Context:
-    """One llama.cpp context. Sequences 0 to `live` - 1 can be read into, all up to 255 can hold."""
+    """One llama.cpp context. Sequences 0 to `live` - 1 can be read into, all up to 255 can hold.
+
+    Number `live` is spare: states are saved from it and restored into it, whatever else is in use.
+    """
 
     def __init__(self, model: Model, options: ContextOptions) -> None:
         self._model, self.options = model, options
@@ -73,12 +77,14 @@ class Context:
             )
         C.llama_set_abort_callback(self._handle, self._abort, ctypes.cast(self._flag, ctypes.c_void_p))
         self._memory = C.llama_get_memory(self._handle)
+        self.spare = self.live
         self.size = int(C.llama_n_ctx(self._handle))
         self.can_cut = not (C.llama_model_is_recurrent(model.handle) or C.llama_model_is_hybrid(model.handle))
         """Whether a sequence can forget its end; a recurrent memory is all or nothing."""
         self._held = [0] * MAX_SEQUENCES
         self._adapters: tuple[tuple[Any, float], ...] = ()
-        self._batch = _Batch(self.batch_tokens, all_out=options.embeddings)
+        self._batch = _Batch(self.batch_tokens, self.size, all_out=options.embeddings)
+        self._views: dict[int, Logits] = {}  # of rows, by address: making one takes longer than choosing a token
 
     def length(self, sequence: int) -> int:
         """Return how many tokens a sequence holds."""
@@ -89,7 +95,7 @@ class Context:
 
         Raises:
             NoRoom: the pool is full. Aborted: the flag was set. Both leave every sequence as it was.
-            EngineError: llama.cpp refused the batch; the same holds.
+            EngineError: the batch is not one that can be read, or llama.cpp refused it; the same holds.
         """
         total = sum(len(part.tokens) for part in parts)
         rows = sum(len(part.rows) for part in parts)
@@ -99,6 +105,10 @@ class Context:
             )
         if any(not 0 <= part.sequence < self.live for part in parts):
             raise EngineError("a sequence that is only held cannot be read into; this is a defect of agentkit")
+        if len({part.sequence for part in parts}) < len(parts) or not all(part.tokens for part in parts):
+            raise EngineError("a sequence is twice in a batch, or without tokens; this is a defect of agentkit")
+        if any(self._held[part.sequence] + len(part.tokens) > self.size for part in parts):
+            raise NoRoom
         status = C.llama_decode(self._handle, self._batch.fill(parts, self._held))
         if status:
             self._undo(parts, status, total)
@@ -169,16 +179,25 @@ class Context:
             self._handle = None
 
     def _params(self, options: ContextOptions) -> Any:
+        """Return llama.cpp's parameters.
+
+        Its flash attention on a CPU adds up in F16, and in another order from 64 tokens on, so that results depend on the
+        size of the batch: by up to 0.2 nats on a random model. It also reads an F32 cache as F16. So `exact` is without
+        it, and with a cache in F32: twice the memory, and results that are the same to 1e-4.
+        """
         params = C.llama_context_default_params()
         params.n_ctx = options.tokens
         params.n_batch = params.n_ubatch = self.batch_tokens
-        params.n_seq_max = self.live
+        params.n_seq_max = self.live + (not options.embeddings)  # pooling asserts that it divides the batch
         params.kv_unified = True
-        params.n_outputs_max = max(self.max_rows, self.live)
+        params.n_outputs_max = max(self.max_rows, params.n_seq_max)
         params.n_threads = params.n_threads_batch = options.threads
         auto = supports_gpu() or options.embeddings
         params.flash_attn_type = C.LLAMA_FLASH_ATTN_TYPE_AUTO if auto else C.LLAMA_FLASH_ATTN_TYPE_ENABLED
         params.type_k = params.type_v = options.kv_type
+        if options.exact:
+            params.flash_attn_type = C.LLAMA_FLASH_ATTN_TYPE_DISABLED
+            params.type_k = params.type_v = C.GGML_TYPE_F32
         params.no_perf = True
         if options.embeddings:
             params.embeddings = True
@@ -195,17 +214,23 @@ class Context:
         raise EngineError(f"llama.cpp failed to read {total} tokens (status {status}); try again")
 
     def _row(self, index: int) -> Logits:
-        pointer = C.llama_get_logits_ith(self._handle, index)
-        if not pointer:
+        address = logits_address(self._handle, index)
+        if not address:
             raise EngineError("llama.cpp has no logits for this position; report it with the model's name")
-        return np.ctypeslib.as_array(pointer, shape=(self._model.n_vocab,))
+        if address not in self._views:
+            if len(self._views) >= 2 * self.max_rows:  # the buffer has moved
+                self._views.clear()
+            row = (ctypes.c_float * self._model.n_vocab).from_address(address)
+            self._views[address] = np.ctypeslib.as_array(row)
+        return self._views[address]
 
 
 class _Batch:
     """A `llama_batch` over numpy arrays: filling it runs no loop over tokens."""
 
-    def __init__(self, room: int, *, all_out: bool = False) -> None:
+    def __init__(self, room: int, size: int, *, all_out: bool = False) -> None:
         self._all_out = int(all_out)
+        self._counting = np.arange(size, dtype=np.int32)
         self._token = np.zeros(room, np.int32)
         self._position = np.zeros(room, np.int32)
         self._counts = np.ones(room, np.int32)
@@ -229,11 +254,11 @@ class _Batch:
             end = at + len(part.tokens)
             first = held[part.sequence]
             self._token[at:end] = part.tokens
-            self._position[at:end] = np.arange(first, first + len(part.tokens))
+            self._position[at:end] = self._counting[first : first + len(part.tokens)]
             self._ids[at:end] = part.sequence
             self._output[at:end] = self._all_out
-            if part.rows:
-                self._output[at + np.asarray(part.rows)] = 1
+            for row in part.rows:
+                self._output[at + row] = 1
             at = end
         self._batch.n_tokens = at
         return self._batch

@@ -21,7 +21,7 @@ from agentkit.engine.llama.scoring import Scoring, score
 from agentkit.engine.llama.sessions import Session
 from agentkit.engine.llama.work import Work
 from agentkit.errors import EngineError
-from agentkit.protocols import Capabilities, Delta, Reply, Request, Score
+from agentkit.protocols import CancelFlag, Capabilities, Delta, Reply, Request, Score
 from agentkit.types import Step
 
 __all__ = ["EngineStats", "LlamaEngine"]
@@ -39,6 +39,8 @@ class EngineStats:
     evicted: int  # times that some were given up
     spilled: int  # of these, kept outside the context
     restored: int  # of these, brought back
+    drafted: int  # tokens guessed and read ahead
+    accepted: int  # of these, taken
 
 
 class LlamaEngine:
@@ -56,6 +58,7 @@ class LlamaEngine:
         cache_mb: int = 256,
         cache_dir: Path | str | None = None,
         adapters: Mapping[str, Path | str] | None = None,
+        exact: bool = False,
     ) -> None:
         """Load the model, or join those who have it loaded.
 
@@ -69,6 +72,8 @@ class LlamaEngine:
             cache_mb: RAM for what no longer fits into the context, in MiB; 0: it is read again.
             cache_dir: a folder for what no longer fits there either, at most eight times as much; None: nowhere.
             adapters: LoRA files by the names that requests use.
+            exact: log-probabilities do not depend on what else is read at the time, to 1e-4 for float weights; what is
+                held takes twice the memory.
 
         Raises:
             ModelNotFound, ModelFileError, ModelError: it cannot be had, read or loaded.
@@ -85,6 +90,7 @@ class LlamaEngine:
             cache_mb=cache_mb,
             cache_dir=None if cache_dir is None else Path(cache_dir).absolute(),
             process=os.getpid(),
+            exact=exact,
         )
         self._shared: Loaded | None = join(key)
         try:
@@ -110,10 +116,10 @@ class LlamaEngine:
     def stats(self) -> EngineStats:
         """What the model did since it was loaded."""
         loaded = self._loaded()
-        prefixes = loaded.prefixes
+        prefixes, drafting = loaded.prefixes, loaded.drafting
         return EngineStats(
             **asdict(loaded.scheduler.counts), held=prefixes.held, evicted=prefixes.evicted,
-            spilled=prefixes.spilled, restored=prefixes.restored,
+            spilled=prefixes.spilled, restored=prefixes.restored, drafted=drafting.drafted, accepted=drafting.accepted,
         )  # fmt: skip
 
     def stream(self, request: Request) -> Iterator[Delta]:
@@ -162,11 +168,13 @@ class LlamaEngine:
         with loaded.in_use():
             return len(loaded.dialect.prompt(request))
 
-    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+    def embed(
+        self, texts: Sequence[str], *, deadline: float | None = None, cancel: CancelFlag | None = None
+    ) -> list[list[float]]:
         """Return one vector a text, each of length 1: the mean of the model's last states."""
         loaded = self._loaded()
         with loaded.in_use():
-            return loaded.embedder.embed(texts)
+            return loaded.embedder.embed(texts, deadline=deadline, cancel=cancel)
 
     def session(self, prompt: str | Sequence[int] | Request, *, adapter: str | None = None) -> Session:
         """Return a handle at the end of a text, of tokens, or of a request's prompt; nothing is read yet.
@@ -226,6 +234,7 @@ def _work(loaded: Loaded, request: Request, job: Job | None) -> Work:
         context=loaded.context,
         prefixes=loaded.prefixes,
         guide=lambda: loaded.grammars.constraint(lark, schemas),
+        drafting=loaded.drafting,
         reader=lambda: dialect.reader(request),
         ends=loaded.ends,
         end_id=dialect.end_id,

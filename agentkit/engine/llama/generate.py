@@ -1,7 +1,8 @@
 """The token loop: one reply under its grammar, and the search for several distinct ones.
 
 Tokens that the grammar leaves no choice about are taken without a forward pass and read together with the
-next one that has a choice; those at the end ride with the next prompt. All of this is written as plans (see `schedule`):
+next one that has a choice; those at the end ride with the next prompt. Where it pays, a guess of what follows is read
+with them (see `drafts`). All of this is written as plans (see `schedule`):
 they yield what they want of the context, and many of them share each batch.
 """
 
@@ -11,14 +12,16 @@ import heapq
 import itertools
 import json
 import time
+from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agentkit.engine.llama.context import Logits
+from agentkit.engine.llama.drafts import Lookup
 from agentkit.engine.llama.sampler import Sampler, log_softmax, token_logprob
 from agentkit.engine.llama.schedule import Open, Plan, Read, Spawn
 from agentkit.engine.llama.work import Work
@@ -29,12 +32,12 @@ from agentkit.types import Step, Usage
 __all__ = ["branch", "generate"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Taken:
-    """One token of the reply; without a log-probability it was forced."""
+class _Taken(NamedTuple):
+    """One token of the reply."""
 
     token: int
-    logprob: TokenLogprob | None = None
+    is_forced: bool = False
+    logprob: TokenLogprob | None = None  # where it was asked for
     chance: float = 0.0  # log-probability among the tokens allowed, prior included
 
 
@@ -87,6 +90,8 @@ class _Generation:
     def __init__(self, work: Work, *, start: _Turning | None = None, keep_turnings: int = 0) -> None:
         if work.max_tokens < 1:
             raise UsageError(f"max_tokens is {work.max_tokens}; 1 or more")
+        if work.logprobs < 0:
+            raise UsageError(f"logprobs is {work.logprobs}; 0 or more")
         self._work, self._room = work, work.room()
         self._began = time.monotonic()
         self._sampler = Sampler(work.sampling)
@@ -97,6 +102,8 @@ class _Generation:
         self._sequence = -1
         self._held: list[int] = []  # what the sequence holds, and then what it is to read next
         self._row: Logits | None = None  # after all of `_held`, where it is known
+        self._lookup: Lookup | None = None
+        self._draft: deque[tuple[int, Logits]] = deque()  # read beyond `_held`, each with the logits after it
         self._rows: dict[int, Logits] = {}  # to be kept for others, by how many tokens they come after
         self._mask = np.empty(0, np.uint8)  # of the place where nothing is forced
         self._tool_logprobs = dict(start.tool_logprobs) if start else {}
@@ -120,12 +127,19 @@ class _Generation:
             return self._reply(reused=0)  # nothing had to be read
         opened = yield Open(self._held, work.adapters)
         self._sequence, self._row = opened.sequence, opened.row
+        if work.context.can_cut and work.drafting.is_on:
+            self._lookup = Lookup(self._held)
         try:
             while self._goes_on:
                 if not self._take_forced():
                     row = yield from self._logits()
-                    self._take(self._choose(row, self._mask))
+                    taken = self._choose(row, self._mask)
+                    if self._lookup is not None and self._lookup.match:
+                        work.drafting.odds.note(self._lookup.match, self._lookup.ahead(1) == [taken.token])
+                    self._take(taken)
         finally:
+            if self._draft:
+                work.context.keep_first(self._sequence, len(self._held))
             work.prefixes.close(self._sequence, self._held, work.adapters, self._rows)
         return self._reply(reused=min(opened.length, len(work.prompt)))
 
@@ -136,16 +150,14 @@ class _Generation:
     def _take_forced(self) -> bool:
         """Take the tokens that leave no choice; whether there were any."""
         if self._guide.is_complete:
-            self._take(_Taken(token=self._work.end_id))
+            self._take(_Taken(self._work.end_id, is_forced=True))
             return True
         forced = self._guide.forced()
         if not forced:
             self._mask = self._guide.mask()
-            if np.count_nonzero(self._mask) == 1:
-                forced = [int(self._mask.argmax())]
         for token in forced[: self._room - len(self._ids)]:
             if not self._ended:  # by a stop string among them
-                self._take(_Taken(token=token))
+                self._take(_Taken(token, is_forced=True))
         return bool(forced)
 
     def _logits(self) -> Generator[Any, Any, Logits]:
@@ -157,24 +169,48 @@ class _Generation:
         if known == len(self._held):  # all of it is held, but what came after it was not kept
             known = context.keep_first(self._sequence, known - 1)
         wanted = self._held[known:]
-        (row,) = yield Read(self._sequence, wanted, rows=[len(wanted) - 1])
-        self._row = row
+        draft = self._guess(len(wanted))
+        last = len(wanted) - 1
+        self._row, *ahead = yield Read(self._sequence, wanted + draft, rows=range(last, last + 1 + len(draft)))
+        self._draft.extend(zip(draft, ahead, strict=True))
         if not self._rows:
-            self._rows[len(self._held)] = row.copy()
+            self._rows[len(self._held)] = self._row.copy()
         return self._row
+
+    def _guess(self, waiting: int) -> list[int]:
+        """Return what to read beyond the `waiting` tokens, if anything."""
+        if self._lookup is None or not self._lookup.match:
+            return []
+        drafting, room = self._work.drafting, self._room - len(self._ids)
+        draft = self._lookup.ahead(drafting.length(self._lookup.match, waiting, room))
+        draft = draft[: self._guide.fitting(draft)]
+        drafting.drafted += len(draft)
+        return draft
+
+    def _follow(self, token: int) -> Logits | None:
+        """Return the logits after `token` where it is what was guessed; else what was read ahead is forgotten."""
+        guess, row = self._draft.popleft()
+        if guess == token:
+            self._work.drafting.accepted += 1
+            return row
+        self._draft.clear()
+        self._work.context.keep_first(self._sequence, len(self._held) - 1)
+        return None
 
     def _take(self, taken: _Taken, *, is_held: bool = False) -> None:
         self._taken.append(taken)
         self._ids.append(taken.token)
         if not is_held:
             self._held.append(taken.token)
-            self._row = None
+            self._row = self._follow(taken.token) if self._draft else None
+            if self._lookup is not None:
+                self._lookup.append(taken.token)
         self._ended = taken.token in self._work.ends
         if not self._guide.is_complete:
             self._guide.take([taken.token])
         for delta in self._reader.feed(taken.token):
             self._work.emit(delta)
-        self._ended = self._ended or getattr(self._reader, "is_done", False)
+        self._ended = self._ended or self._reader.is_done
 
     def _choose(self, logits: Logits, mask: NDArray[np.uint8]) -> _Taken:
         best = int(logits.argmax())
@@ -208,8 +244,8 @@ class _Generation:
     def _taken_at(self, logits: Logits, token: int, chance: float | None = None) -> _Taken:
         alternatives = self._work.logprobs
         if alternatives or chance is not None:
-            return _Taken(token=token, logprob=token_logprob(logits, token, alternatives), chance=chance or 0.0)
-        return _Taken(token=token, logprob=TokenLogprob(token=token, logprob=0.0))
+            return _Taken(token, logprob=token_logprob(logits, token, alternatives), chance=chance or 0.0)
+        return _Taken(token)
 
     def _keep_others(
         self, logits: Logits, allowed: NDArray[np.intp], chances: NDArray[np.float64], chosen: int
@@ -236,19 +272,19 @@ class _Generation:
             step = replace(step, data=json.loads(step.text))
         if step.calls and not self._tool_logprobs and work.only_tool:
             self._tool_logprobs = {step.calls[0].tool: 0.0}
-        sampled = [taken.logprob for taken in self._taken if taken.logprob is not None]
+        forced = sum(taken.is_forced for taken in self._taken)
         return Reply(
             step=step,
             usage=Usage(
                 prompt=len(work.prompt),
                 reused=reused,
-                forced=len(self._taken) - len(sampled),
-                decoded=len(sampled),
+                forced=forced,
+                decoded=len(self._taken) - forced,
                 seconds=time.monotonic() - self._began,
             ),
             finish="stop" if self._ended else "length",
             assurance="enforced" if self._ended else "none",
-            logprobs=tuple(sampled) if work.logprobs or self._keep_turnings else (),
+            logprobs=tuple(taken.logprob for taken in self._taken if taken.logprob is not None),
             tool_logprobs=self._tool_logprobs,
         )
 

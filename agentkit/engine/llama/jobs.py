@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -40,6 +41,7 @@ class Job:
         self.out: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.put: Callable[[Any], None] = self.out.put
         self.is_abandoned = False
+        self._process = os.getpid()
 
     @property
     def is_cancelled(self) -> bool:
@@ -63,6 +65,20 @@ class Job:
             return DeadlineExceeded("the deadline passed before the step was whole; allow more time")
         return None
 
+    def check_process(self) -> None:
+        """Go on in the process that asked; in a forked child nobody would ever answer.
+
+        Raises:
+            EngineError: this is another one.
+        """
+        if os.getpid() != self._process:
+            raise EngineError("the model was loaded before this process was forked; spawn workers, or open it here")
+
+    def leave(self, scheduler: Scheduler) -> None:
+        """Wait no longer. A forked child, where a copy of the caller goes, leaves the scheduler's lock alone."""
+        if os.getpid() == self._process:
+            scheduler.abandon(self)
+
     def wait_s(self) -> float | None:
         """Return how long a caller may wait before looking again."""
         if self._cancel is not None:
@@ -83,10 +99,11 @@ def results(scheduler: Scheduler, job: Job, plan: Plan) -> Iterator[Any]:
         while not isinstance(item := _next(scheduler, job), End):
             yield _checked(job, item)
     finally:
-        scheduler.abandon(job)
+        job.leave(scheduler)
 
 
 def _next(scheduler: Scheduler, job: Job) -> Any:
+    job.check_process()
     while True:
         try:
             return job.out.get(timeout=job.wait_s())
@@ -111,6 +128,7 @@ async def aresults(scheduler: Scheduler, job: Job, plan: Plan) -> AsyncIterator[
     scheduler.submit(job, plan)
     try:
         while True:
+            job.check_process()
             try:
                 item = await asyncio.wait_for(out.get(), job.wait_s())
             except TimeoutError:
@@ -124,7 +142,7 @@ async def aresults(scheduler: Scheduler, job: Job, plan: Plan) -> AsyncIterator[
                 return
             yield _checked(job, item)
     finally:
-        scheduler.abandon(job)
+        job.leave(scheduler)
 
 
 def _checked(job: Job, item: Any) -> Any:

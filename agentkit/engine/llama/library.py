@@ -20,7 +20,7 @@ from llama_cpp import llama_cpp as C
 
 from agentkit.errors import ModelError
 
-__all__ = ["C", "abort_callback", "physical_cores", "supports_gpu", "system_info"]
+__all__ = ["C", "abort_callback", "logits_address", "physical_cores", "supports_gpu", "system_info"]
 
 WRITTEN_FOR = "0.3.36"
 _SIZES = {"llama_model_params": 80, "llama_context_params": 160, "llama_batch": 56}
@@ -30,6 +30,11 @@ _FUNCTIONS = (
     "llama_set_abort_callback", "llama_log_set", "llama_model_meta_val_str_by_index",
 )  # fmt: skip
 _LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}  # llama.cpp informs a lot
+_EXPECTED = (  # what a full pool, a batch that was cut off and a state that does not fit have llama.cpp say; they are dealt with
+    "failed to find a memory slot", "available cells in kv cache", "failed to restore kv cache",
+    "graph_compute_async failed with error 1", "failed to compute graph, compute status: 1",
+    "removing memory module entries", "failed to decode, ret = 2", "model default pooling_type is",
+)  # fmt: skip
 _log = logging.getLogger("agentkit.llama")
 
 
@@ -93,9 +98,16 @@ def physical_cores() -> int:
 @C.llama_log_callback  # type: ignore[untyped-decorator]
 def _to_logging(level: int, text: bytes, _: Any) -> None:
     """Hand one line of llama.cpp's log to `logging`; a continued line (level 5) is dropped with the dots."""
-    if (known := _LEVELS.get(level)) is not None and _log.isEnabledFor(known):
-        _log.log(known, "%s", text.decode("utf-8", "replace").rstrip())
+    if (known := _LEVELS.get(level)) is None or not _log.isEnabledFor(known):
+        return
+    line = text.decode("utf-8", "replace").rstrip()
+    if known > logging.DEBUG and any(part in line for part in _EXPECTED):
+        known = logging.DEBUG
+    _log.log(known, "%s", line)
 
+
+logits_address = C._lib["llama_get_logits_ith"]  # the same function, giving a number instead of a pointer object
+logits_address.argtypes, logits_address.restype = [ctypes.c_void_p, ctypes.c_int32], ctypes.c_void_p
 
 _log.addHandler(logging.NullHandler())
 check()

@@ -19,8 +19,10 @@ from agentkit.engine.dialects import detect
 from agentkit.engine.grammar import Grammars
 from agentkit.engine.llama.adapters import Adapters
 from agentkit.engine.llama.context import Context, ContextOptions
+from agentkit.engine.llama.drafts import Drafting, Pace
 from agentkit.engine.llama.embedding import Embedder
-from agentkit.engine.llama.library import WRITTEN_FOR, physical_cores
+from agentkit.engine.llama.fits import check_fits
+from agentkit.engine.llama.library import WRITTEN_FOR, physical_cores, supports_gpu
 from agentkit.engine.llama.model import Model
 from agentkit.engine.llama.prefixes import Prefixes
 from agentkit.engine.llama.schedule import Scheduler
@@ -49,6 +51,7 @@ class Key:
     cache_mb: int
     cache_dir: Path | None
     process: int
+    exact: bool = False  # slower, with twice the memory for what is read, and the same in any batch to 1e-4
 
 
 class Loaded:
@@ -57,12 +60,13 @@ class Loaded:
     def __init__(self, key: Key) -> None:
         """Load it."""
         self.key, self.engines = key, 0
+        check_fits(key.path, key.context, live=key.live, gpu_layers=key.gpu_layers, exact=key.exact)
         self.model = Model(key.path, gpu_layers=key.gpu_layers)
         try:
             self.dialect = detect(self.model, key.dialect)
             tokens = key.context or min(self.model.trained_context or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
             self.threads = key.threads or (1 if self.model.weight_bytes < SMALL_BYTES else physical_cores())
-            options = ContextOptions(tokens=tokens, threads=self.threads, live=key.live)
+            options = ContextOptions(tokens=tokens, threads=self.threads, live=key.live, exact=key.exact)
             self.context = Context(self.model, options)
         except BaseException:
             self.model.close()
@@ -70,7 +74,10 @@ class Loaded:
         self.ends = frozenset({*self.model.end_ids, self.dialect.end_id})
         self.adapters = Adapters(self.model)
         self.prefixes = Prefixes(self.context, self._spill())
-        self.scheduler = Scheduler(key.path.stem, self.context, self.prefixes, self.adapters.handles)
+        self.drafting = Drafting(Pace(on_gpu=supports_gpu() and key.gpu_layers != "none"))
+        self.scheduler = Scheduler(
+            key.path.stem, self.context, self.prefixes, self.adapters.handles, self.drafting.pace
+        )
         self.embedder = Embedder(self.model, self.threads)
         self._calls, self._idle, self._is_freed = 0, threading.Condition(), False
 
@@ -136,6 +143,7 @@ class Loaded:
         if os.getpid() != self.key.process:
             return
         self.scheduler.close()
+        self.embedder.stop()
         with self._idle:
             self._is_freed = True
             self._idle.wait_for(lambda: self._calls == 0)
@@ -149,7 +157,8 @@ class Loaded:
             return None
         if key.cache_dir is None:
             return Spill(ram_bytes=key.cache_mb << 20)
-        told = f"{self.model.fingerprint} {WRITTEN_FOR} {self.context.options.kv_type} {self.context.options.tokens}"
+        options = self.context.options
+        told = f"{self.model.fingerprint} {WRITTEN_FOR} {options.kv_type} {options.exact} {options.tokens}"
         fingerprint = hashlib.sha256(told.encode()).hexdigest()
         size = key.cache_mb << 20
         return Spill(ram_bytes=size, folder=key.cache_dir, disk_bytes=8 * size, fingerprint=fingerprint)
@@ -177,6 +186,16 @@ def leave(loaded: Loaded) -> None:
             return
         _loaded.pop(loaded.key, None)
     loaded.free()
+
+
+def _begin_anew() -> None:
+    """Let a forked child load models of its own: the lock may have been held, and what was loaded has no thread here."""
+    global _lock
+    _lock = threading.Lock()
+    _loaded.clear()
+
+
+os.register_at_fork(after_in_child=_begin_anew)
 
 
 @atexit.register

@@ -7,6 +7,7 @@ may be called from any thread (nothing changes after loading) until `close`.
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from llguidance import LLTokenizer
 
 from agentkit.engine.llama.library import C, supports_gpu
-from agentkit.errors import ModelFileError, ModelNotFound
+from agentkit.errors import CannotEnforce, ModelFileError, ModelNotFound
 
 if TYPE_CHECKING:
     from agentkit.models.gguf import GGUFInfo
@@ -39,7 +40,7 @@ class Model:
         params = C.llama_model_default_params()
         wants_gpu = gpu_layers == "all" or (gpu_layers == "auto" and supports_gpu())
         params.n_gpu_layers = 999 if wants_gpu else 0
-        self.handle = C.llama_model_load_from_file(str(path).encode(), params)
+        self.handle = C.llama_model_load_from_file(os.fsencode(path), params)
         if not self.handle:
             raise ModelFileError(
                 f"{path}: llama.cpp cannot load it (AGENTKIT_LOG_LEVEL=debug shows why); "
@@ -103,14 +104,23 @@ class Model:
 
     @cached_property
     def constrainer(self) -> LLTokenizer:
-        """The vocabulary as llguidance wants it: control tokens marked by a leading 0xff."""
+        """The vocabulary as llguidance wants it: control tokens marked by a leading 0xff.
+
+        Raises:
+            CannotEnforce: it is none that grammars can be held with.
+        """
         tokens = [b"\xff" + piece if self.is_control(token) else piece for token, piece in enumerate(self.pieces)]
-        return LLTokenizer.from_llamacpp(
-            tokens=tokens,
-            vocab_ptr=self.vocab,
-            tokenize_fptr=ctypes.cast(C._lib.llama_tokenize, ctypes.c_void_p).value,
-            eos_token=list(self.end_ids),
-        )
+        try:
+            return LLTokenizer.from_llamacpp(
+                tokens=tokens,
+                vocab_ptr=self.vocab,
+                tokenize_fptr=ctypes.cast(C._lib.llama_tokenize, ctypes.c_void_p).value,
+                eos_token=list(self.end_ids),
+            )
+        except Exception as error:  # it says nothing of what it raises
+            raise CannotEnforce(
+                f"{self.path}: llguidance cannot use its vocabulary ({error}); get another conversion of the model"
+            ) from error
 
     def is_control(self, token: int) -> bool:
         """Whether `token` is a control token: never a part of contents."""

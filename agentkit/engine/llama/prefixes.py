@@ -38,7 +38,7 @@ class Prefixes:
         self._context, self._spill = context, spill
         self._radix = Radix()
         self._live = list(range(context.live))[::-1]
-        self._parked = list(range(context.live, MAX_SEQUENCES))[::-1]
+        self._parked = list(range(context.spare + 1, MAX_SEQUENCES))[::-1]
         self.evicted = self.spilled = self.restored = 0
 
     @property
@@ -73,17 +73,9 @@ class Prefixes:
 
         `rows` are logits worth keeping, by how many of the tokens they come after; they are not copied.
         """
-        length = self._context.length(sequence)
-        parks = length >= WORTH_PARKING
-        while parks and not self._parked:  # a leaf above may go on holding with the number of the one given up
-            parks = self._evict(self._context.size) is not None
-        if parks:
-            holder = self._parked.pop()
-            self._context.copy(sequence, holder, length)
-            for freed in self._radix.insert(tokens[:length], holder, key):
-                self._free(freed)
+        if self._park(sequence, tokens, key):
             for after, row in rows.items() if self._context.can_cut else ():
-                if after <= length:
+                if after <= self._context.length(sequence):
                     self._radix.keep_row(tokens[:after], row, key)
             self._trim_rows()
         self._context.keep_first(sequence, 0)
@@ -110,6 +102,24 @@ class Prefixes:
             self._free(holder)
         self._radix.clear()
 
+    def _park(self, sequence: int, tokens: Sequence[int] | Tokens, key: Hashable) -> bool:
+        """Have a parked number hold what a sequence holds, if that is worth one and one can be had."""
+        length = self._context.length(sequence)
+        if length < WORTH_PARKING or not self._has_number():
+            return False
+        holder = self._parked.pop()
+        self._context.copy(sequence, holder, length)
+        for freed in self._radix.insert(tokens[:length], holder, key):
+            self._free(freed)
+        return True
+
+    def _has_number(self) -> bool:
+        """Whether a number to park under can be had, by giving up another where it must be."""
+        while not self._parked:  # a leaf above may go on holding with the number of the one given up
+            if self._evict(self._context.size) is None:
+                return False
+        return True
+
     def _evict(self, need: int) -> Cut | None:
         least = 0 if self._context.can_cut else self._context.size
         cut = self._radix.evict(need, least=least) or self._radix.evict(need, pinned=True, least=least)
@@ -130,23 +140,27 @@ class Prefixes:
             return
         match = self._radix.match(tokens, key)
         found = self._spill.longest(key, tokens, beyond=match.length if match else 0)
-        if found is None:
+        if found is None or not self._has_number():  # before the spare one is in use
             return
         held, data = found
-        sequence = self._live[-1]  # llama.cpp saves and restores only sequences that can be read into
-        if self._context.restore(sequence, data, len(held)) or (
-            self.make_room(len(held)) and self._context.restore(sequence, data, len(held))
+        spare = self._context.spare  # llama.cpp saves and restores only numbers that can be read into
+        if not self._context.restore(spare, data, len(held)) and not (
+            self.make_room(len(held)) and self._context.restore(spare, data, len(held))
         ):
-            self.restored += 1
-            self.close(self._live.pop(), held, key)
+            if not self.held:
+                self._spill.forget(key, held)  # all the room there is was not enough: it is not what it seems
+            return
+        self.restored += 1
+        self._park(spare, held, key)
+        self._context.keep_first(spare, 0)
 
     def _to_spill(self, cut: Cut) -> None:
-        if self._spill is None or len(cut.tokens) < WORTH_SPILLING or not self._live:
+        if self._spill is None or len(cut.tokens) < WORTH_SPILLING:
             return
-        sequence = self._live[-1]
-        self._context.copy(cut.holder, sequence, len(cut.tokens))
-        self.spilled += self._spill.put(cut.key, cut.tokens, self._context.save(sequence))
-        self._context.keep_first(sequence, 0)
+        spare = self._context.spare
+        self._context.copy(cut.holder, spare, len(cut.tokens))
+        self.spilled += self._spill.put(cut.key, cut.tokens, self._context.save(spare))
+        self._context.keep_first(spare, 0)
 
     def _free(self, holder: int) -> None:
         self._context.keep_first(holder, 0)

@@ -6,6 +6,7 @@ The mask comes first, the rest after it, in llama.cpp's order: repeat penalty, t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +29,10 @@ class Sampler:
         Raises:
             UsageError: one is out of range.
         """
-        if sampling.temperature < 0 or not 0 < sampling.top_p <= 1 or not 0 <= sampling.min_p < 1:
+        if not 0 <= sampling.temperature < inf or not 0 < sampling.top_p <= 1 or not 0 <= sampling.min_p < 1:
             raise UsageError(f"{sampling}: temperature >= 0, 0 < top_p <= 1 and 0 <= min_p < 1 are needed")
-        if sampling.top_k < 0 or sampling.repeat_penalty <= 0:
-            raise UsageError(f"{sampling}: top_k >= 0 and repeat_penalty > 0 are needed")
+        if sampling.top_k < 0 or not 0 < sampling.repeat_penalty < inf or sampling.seed < 0:
+            raise UsageError(f"{sampling}: top_k >= 0, repeat_penalty > 0 and seed >= 0 are needed")
         self._sampling = sampling
         self._rng = np.random.default_rng(sampling.seed)
 

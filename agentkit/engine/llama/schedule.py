@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from typing import Any
 
 from agentkit.engine.llama.adapters import AdapterSet
 from agentkit.engine.llama.context import Aborted, Context, Logits, NoRoom, Part
+from agentkit.engine.llama.drafts import Pace
 from agentkit.engine.llama.jobs import End, Failure, Job
 from agentkit.engine.llama.prefixes import Opened, Prefixes
 from agentkit.errors import Cancelled, ContextFull, EngineError
@@ -84,9 +86,9 @@ class Counts:
 class Scheduler:
     """Runs plans; one thread, from construction to `close`."""
 
-    def __init__(self, name: str, context: Context, prefixes: Prefixes, handles: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, context: Context, prefixes: Prefixes, handles: Mapping[str, Any], pace: Pace) -> None:
         """Start the thread."""
-        self._context, self._prefixes, self._handles = context, prefixes, handles
+        self._context, self._prefixes, self._handles, self._pace = context, prefixes, handles, pace
         self.counts = Counts()
         self._lock, self._new = threading.Lock(), queue.SimpleQueue[tuple[Job, Plan] | None]()
         self._running: set[Job] = set()
@@ -263,6 +265,7 @@ class Scheduler:
         if any(strand.job.stop_error() for strand, _ in parts) or self._closed:
             return  # between the last look and the cleared flag
         key = self._adapters[parts[0][1].sequence]
+        began = time.perf_counter()
         try:
             self._context.use_adapters(tuple((self._handles[one.id], one.scale) for one in key))
             found = self._context.decode([part for _, part in parts])
@@ -276,9 +279,11 @@ class Scheduler:
             for job in {strand.job for strand, _ in parts}:
                 self._end(job, Failure(error))
             return
+        tokens, rows_read = sum(len(part.tokens) for _, part in parts), sum(len(part.rows) for _, part in parts)
+        self._pace.note(tokens, rows_read, time.perf_counter() - began)
         self.counts.decodes += 1
-        self.counts.tokens += sum(len(part.tokens) for _, part in parts)
-        self.counts.rows += sum(len(part.rows) for _, part in parts)
+        self.counts.tokens += tokens
+        self.counts.rows += rows_read
         ready = []
         for (strand, part), rows in zip(parts, found, strict=True):
             read = strand.wish

@@ -22,11 +22,13 @@ from agentkit.engine.llama.loaded import Loaded
 from agentkit.engine.llama.schedule import Open, Plan, Read
 from agentkit.engine.llama.scoring import Scoring, score
 from agentkit.engine.llama.work import Free, Guide, TextReader, Work
-from agentkit.errors import EngineError, UsageError
+from agentkit.errors import CannotEnforce, EngineError, UsageError
 from agentkit.protocols import CancelFlag, Delta, Reply, Sampling, Score
 from agentkit.types import JsonSchema
 
 __all__ = ["Choice", "Session", "Text"]
+
+_HALF_PAIR = re.compile(r"[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +98,9 @@ class Session:
             raise UsageError(f"rollback by {n} tokens, and there are {len(self.tokens)}")
         self.tokens = self.tokens[: len(self.tokens) - n]
 
-    def hold(self) -> None:
+    def hold(self, *, deadline: float | None = None, cancel: CancelFlag | None = None) -> None:
         """Read up to here now, and protect it from making room for others until `close`."""
-        self._run(Job(None, None), self._holding())
+        self._run(Job(deadline, cancel), self._holding())
 
     def close(self) -> None:
         """Protect it no longer; idempotent. What was read stays until its room is needed."""
@@ -120,8 +122,7 @@ class Session:
 
     def generate(self, how: Text = Text()) -> Reply:
         """Return the text that follows: `reply.step.text`; `append(reply.step.token_ids)` moves on to its end."""
-        *_, reply = self.stream(how)
-        return cast("Reply", reply)
+        return cast("Reply", self._run(Job(how.deadline, how.cancel), generate(self._work(how, None))))
 
     def branch(self, k: int, how: Text = Text()) -> list[Reply]:
         """Return up to `k` distinct texts that may follow, most probable first."""
@@ -134,21 +135,29 @@ class Session:
         *,
         mode: Literal["full", "constrained"] = "full",
         normalize: Literal["sum", "mean"] = "sum",
+        deadline: float | None = None,
+        cancel: CancelFlag | None = None,
     ) -> list[Score]:
         """Return how probable each candidate is right here; see `scoring` for what the two modes mean.
 
-        `mean` divides by the number of tokens.
+        `mean` divides by the number of tokens. `deadline` is in seconds of `time.monotonic()`.
         """
-        scores = self._run(Job(None, None), self._scoring(candidates, mode))
+        scores = self._run(Job(deadline, cancel), self._scoring(candidates, mode))
         if normalize == "sum":
             return cast("list[Score]", scores)
         return [Score(logprob=one.logprob / one.tokens, tokens=one.tokens) for one in scores]
 
-    def choose(self, options: Sequence[str | Sequence[int]]) -> Choice:
+    def choose(
+        self,
+        options: Sequence[str | Sequence[int]],
+        *,
+        deadline: float | None = None,
+        cancel: CancelFlag | None = None,
+    ) -> Choice:
         """Return the most probable option, by constrained scores: only where the options part is the model asked."""
         if not len(options):
             raise UsageError("there are no options to choose from; give one at least")
-        scores = self._run(Job(None, None), self._scoring(options, "constrained"))
+        scores = self._run(Job(deadline, cancel), self._scoring(options, "constrained"))
         chances = np.exp([one.logprob for one in scores])
         return Choice(index=int(np.argmax(chances)), probabilities=tuple(float(chance) for chance in chances))
 
@@ -162,6 +171,7 @@ class Session:
             context=loaded.context,
             prefixes=loaded.prefixes,
             guide=guide,
+            drafting=loaded.drafting,
             reader=lambda: TextReader(loaded.model.pieces, loaded.ends, how.stop),
             ends=loaded.ends,
             end_id=loaded.dialect.end_id,
@@ -213,7 +223,8 @@ class Session:
         yield
 
     def _run(self, job: Job, plan: Plan) -> Any:
-        (found,) = results(self._loaded.scheduler, job, plan)
+        with self._loaded.in_use():
+            (found,) = results(self._loaded.scheduler, job, plan)
         return found
 
 
@@ -222,6 +233,8 @@ def _guide(loaded: Loaded, how: Text) -> Any:
     told = [name for name in ("lark", "schema", "regex") if getattr(how, name) is not None]
     if len(told) > 1:
         raise UsageError(f"{' and '.join(told)} were given; a text has one grammar")
+    if _HALF_PAIR.search((how.lark or "") + (how.regex or "")):
+        raise CannotEnforce("the grammar holds half of a surrogate pair, which no text can; take it out")
     if not told:
         return lambda: cast("Guide", Free(loaded.text_mask))
     lark = f"start: TEXT\nTEXT: {_pattern(how.regex)}" if how.lark is None else how.lark

@@ -1,19 +1,24 @@
 """Where the state of a sequence goes when memory needs its cells: RAM first, then a folder if there is one.
 
 Guarantees: a state comes back only for the same model, adapters, cache types and positions (the fingerprint and the key
-say which); a file that is damaged, cut short or of another fingerprint is passed over; both stores keep to their budgets,
-the longest not used going first. Files are written whole or not at all, so several processes may share a folder.
+say which); a file that is damaged, cut short or of another fingerprint is passed over, and deleted once nobody has used it
+for a month; both stores keep to their budgets, the longest not used going first. Files are written whole or not at all,
+so several processes may share a folder.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 import secrets
+import time
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +31,11 @@ Tokens = NDArray[np.int32]
 State = NDArray[np.uint8]
 WORTH_TOKENS = 32  # a restore copies the whole path; for fewer tokens more, reading them is as quick
 MAX_ENTRIES = 256
+STALE_S = 30 * 86_400.0  # a file of another model, or of an older release, that nobody used for so long
+LEFTOVER_S = 3_600.0  # a file that was never finished
 _SUFFIX = ".kv.npz"
+_OURS = re.compile(r"[0-9a-f]{32}" + re.escape(_SUFFIX))
+_UNFINISHED = re.compile(r"\.[0-9a-f]{16}\.tmp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +65,7 @@ class Spill:
             with suppress(OSError):  # a folder that cannot be had costs speed, nothing else
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
                 self._entries.update(self._on_disk(folder))
+                self._tidy(folder)
             self._keep_to_budgets()
 
     def put(self, key: Hashable, tokens: Tokens, state: State) -> bool:
@@ -72,7 +82,7 @@ class Spill:
                     return False
                 if common == len(other.tokens):  # a beginning of it is no longer needed
                     self._drop(name)
-        name = self._name(entry)
+        name = self._name(entry.key, entry.tokens)
         self._entries[name] = entry
         if entry.size > self._ram_bytes and not self._to_disk(name):  # straight there: it pushes nothing else out
             self._drop(name)
@@ -90,13 +100,17 @@ class Spill:
             return None
         self._entries.move_to_end(name)
         entry = self._entries[name]
-        if isinstance(entry.state, Path):
-            loaded = self._read(entry.state)
-            if loaded is None:
-                self._drop(name)
-                return self.longest(key, tokens, beyond=beyond)
-            return entry.tokens, loaded.state  # type: ignore[return-value]  # read whole: an array
-        return entry.tokens, entry.state
+        state = _load(entry.state) if isinstance(entry.state, Path) else entry.state
+        if state is None:
+            self._drop(name)
+            return self.longest(key, tokens, beyond=beyond)
+        return entry.tokens, state
+
+    def forget(self, key: Hashable, tokens: Tokens) -> None:
+        """Drop the entry that holds exactly `tokens`; none is no error."""
+        name = self._name(repr(key), tokens)
+        if name in self._entries:
+            self._drop(name)
 
     def __len__(self) -> int:
         """How many states are kept."""
@@ -140,24 +154,28 @@ class Spill:
         return True
 
     def _on_disk(self, folder: Path) -> Iterator[tuple[str, _Entry]]:
-        found = sorted(folder.glob("*" + _SUFFIX), key=_written)
-        for path in found:
-            entry = self._read(path, headers_only=True)
-            if entry is not None:
-                yield path.name.removesuffix(_SUFFIX), entry
+        for path in sorted(folder.glob("*" + _SUFFIX), key=_used):
+            read = _read(path, "fingerprint", "key", "tokens")
+            if read is not None and str(read[0]) == self._fingerprint:
+                with suppress(OSError):  # another process may just have deleted it
+                    entry = _Entry(str(read[1]), read[2].astype(np.int32), path, path.stat().st_size)
+                    yield path.name.removesuffix(_SUFFIX), entry
 
-    def _read(self, path: Path, *, headers_only: bool = False) -> _Entry | None:
-        try:
-            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:  # a damaged one is closed, too
-                if str(file["fingerprint"]) != self._fingerprint:
-                    return None
-                state = path if headers_only else file["state"]
-                return _Entry(str(file["key"]), file["tokens"].astype(np.int32), state, path.stat().st_size)
-        except Exception:  # noqa: BLE001  damaged in any way: as if it were not there
-            return None
+    def _tidy(self, folder: Path) -> None:
+        """Delete what no process will take over: unfinished files, and what others left long ago."""
+        now = time.time()
+        for path in folder.iterdir():
+            name = path.name.removesuffix(_SUFFIX)
+            if _UNFINISHED.fullmatch(path.name):
+                is_old = now - _used(path) > LEFTOVER_S
+            else:
+                is_old = bool(_OURS.fullmatch(path.name)) and name not in self._entries and now - _used(path) > STALE_S
+            if is_old:
+                with suppress(OSError):  # another process may have done it
+                    path.unlink()
 
-    def _name(self, entry: _Entry) -> str:
-        told = f"{self._fingerprint}\x00{entry.key}\x00".encode() + entry.tokens.tobytes()
+    def _name(self, key: str, tokens: Tokens) -> str:
+        told = f"{self._fingerprint}\x00{key}\x00".encode() + tokens.tobytes()
         return hashlib.sha256(told).hexdigest()[:32]
 
     def _drop(self, name: str) -> None:
@@ -167,7 +185,26 @@ class Spill:
                 entry.state.unlink()
 
 
-def _written(path: Path) -> float:
+def _load(path: Path) -> State | None:
+    """Return the state in a file, which counts as used, for other processes too; None where it cannot be had."""
+    read = _read(path, "state")
+    if read is None:
+        return None
+    with suppress(OSError):
+        os.utime(path)
+    return read[0]
+
+
+def _read(path: Path, *names: str) -> tuple[NDArray[Any], ...] | None:
+    """Return these parts of a file; None where it is damaged in any way, as if it were not there."""
+    try:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:  # a damaged one is closed, too
+            return tuple(file[name] for name in names)
+    except Exception:  # noqa: BLE001  as said
+        return None
+
+
+def _used(path: Path) -> float:
     try:
         return path.stat().st_mtime
     except OSError:  # another process has just deleted it

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from agentkit.engine.dialects import Reader
 from agentkit.engine.llama.adapters import AdapterSet
 from agentkit.engine.llama.context import Context
+from agentkit.engine.llama.drafts import Drafting
 from agentkit.engine.llama.prefixes import Prefixes
 from agentkit.engine.stopping import StopFilter
 from agentkit.errors import ContextFull
@@ -31,11 +32,15 @@ class Guide(Protocol):
         ...
 
     def forced(self) -> list[int]:
-        """Return the tokens that must come next."""
+        """Return the tokens that must come next; none where there is a choice."""
         ...
 
     def mask(self) -> NDArray[np.uint8]:
         """Return 1 for each token that may come next."""
+        ...
+
+    def fitting(self, tokens: Sequence[int]) -> int:
+        """Return how many of `tokens`, from the first, may come next."""
         ...
 
     def take(self, tokens: Sequence[int]) -> None:
@@ -51,6 +56,7 @@ class Work:
     context: Context
     prefixes: Prefixes
     guide: Callable[[], Guide]
+    drafting: Drafting
     reader: Callable[[], Reader]
     ends: frozenset[int]  # tokens that end it
     end_id: int  # the one that is put where a grammar is complete
@@ -95,6 +101,10 @@ class Free:
     def mask(self) -> NDArray[np.uint8]:
         """Return the same at each place."""
         return self._allowed
+
+    def fitting(self, tokens: Sequence[int]) -> int:
+        """Return all that come before the first that may not."""
+        return next((n for n, token in enumerate(tokens) if not self._allowed[token]), len(tokens))
 
     def take(self, tokens: Sequence[int]) -> None:
         """Go on."""

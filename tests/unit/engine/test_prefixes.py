@@ -215,6 +215,64 @@ def test_what_was_pushed_out_comes_back_the_same(
     assert bool(list(tmp_path.iterdir())) is (where == "disk")
 
 
+def test_it_is_spilled_and_brought_back_while_every_sequence_is_in_use(make: Make, fresh: Fresh) -> None:
+    context = make(tokens=512)
+    prefixes = Prefixes(context, Spill(ram_bytes=1 << 26))
+    old = prompt(1, 150)
+    read(context, prefixes, old)
+    busy = [prefixes.open(prompt(n, 90)).sequence for n in range(2, 2 + LIVE)]
+    for n, sequence in enumerate(busy[:-1]):
+        read_on(context, sequence, prompt(n + 2, 90), prefixes)
+    assert not prefixes.is_free
+    read_on(context, busy[-1], prompt(1 + LIVE, 120), prefixes)  # it needs the room of what is parked
+    assert (prefixes.evicted, prefixes.spilled) == (1, 1)
+    for n, sequence in enumerate(busy):
+        prefixes.close(sequence, prompt(n + 2, 120 if sequence == busy[-1] else 90))
+    opened = prefixes.open([*old, 42])
+    assert (opened.length, prefixes.restored) == (150, 1)
+    assert np.allclose(read_on(context, opened.sequence, [42], prefixes), fresh([*old, 42]), atol=NEAR)
+    assert context.length(context.spare) == 0
+
+
+def test_a_state_that_never_fits_is_tried_once(make: Make) -> None:
+    context = make(tokens=512)
+    spill = Spill(ram_bytes=1 << 26)
+    prefixes = Prefixes(context, spill)
+    tokens = prompt(1, 150)
+    spill.put((), np.asarray(tokens, np.int32), np.zeros(4096, np.uint8))  # whole, and nonsense
+    assert known(context, prefixes, tokens) == 0
+    assert len(spill) == 0
+    assert prefixes.restored == 0
+
+
+def test_more_than_the_pool_is_no_room_at_any_length(make: Make) -> None:
+    context = make(tokens=256)
+    read_on(context, 0, prompt(1, 250))
+    for count in (7, 100):
+        with pytest.raises(NoRoom):
+            context.decode([Part(0, [42] * count)])
+    assert context.length(0) == 250
+
+
+def test_what_is_dealt_with_is_no_warning(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    context = make(tokens=512)
+    prefixes = Prefixes(context, Spill(ram_bytes=1 << 26))
+    with caplog.at_level("DEBUG", logger="agentkit.llama"):
+        for n in range(6):
+            read(context, prefixes, prompt(n, 150))
+        read(context, prefixes, [*prompt(0, 150), 42])
+        context.abort(True)
+        with pytest.raises(Aborted):
+            read_on(context, 0, prompt(9, 30), prefixes)
+        context.abort(False)
+        assert prefixes.restored == 1
+        assert any("memory slot" in one.message for one in caplog.records)  # it can be had
+        assert [one.message for one in caplog.records if one.levelname != "DEBUG"] == []
+        with pytest.raises(EngineError):
+            context.decode([Part(0, [-1])])
+        assert [one.levelname for one in caplog.records if one.levelname != "DEBUG"] != []  # others are
+
+
 def test_without_a_spill_what_was_pushed_out_is_read_again(make: Make, fresh: Fresh) -> None:
     context = make(tokens=512)
     prefixes = Prefixes(context)
@@ -317,9 +375,14 @@ def test_a_full_pool_leaves_every_sequence_as_before(make: Make, fresh: Fresh) -
         [Part(0, [])],
         [],
         [Part(0, [42] * 128, range(128))],
+        [Part(0, [42]), Part(1, [43]), Part(0, [44])],
+        [Part(0, [42]), Part(1, [])],
     ],
-    ids=["no such token", "negative token", "in another part", "too many tokens", "no tokens", "no parts", "rows"],
-)
+    ids=[
+        "no such token", "negative token", "in another part", "too many tokens", "no tokens", "no parts", "rows",
+        "a sequence twice", "one without tokens",
+    ],
+)  # fmt: skip
 def test_a_refused_batch_leaves_every_sequence_as_before(make: Make, fresh: Fresh, parts: list[Part]) -> None:
     context = make()
     tokens = prompt(1, 40)

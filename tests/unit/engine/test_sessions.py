@@ -229,7 +229,8 @@ def test_nothing_moves_the_place(session: Session) -> None:
 # --- what is kept -----------------------------------------------------------------------------------------------------
 
 
-def test_going_on_reads_only_what_is_new(engine: LlamaEngine) -> None:
+def test_going_on_reads_only_what_is_new(engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine._loaded().drafting, "is_on", False)
     session = engine.session("A text that nobody else in this file begins with.")
     before = engine.stats.tokens
     reply = session.generate(Text(max_tokens=20, regex="[abcd]{30}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit.engine.llama.spill import MAX_ENTRIES, WORTH_TOKENS, Spill
+from agentkit.engine.llama.spill import LEFTOVER_S, MAX_ENTRIES, STALE_S, WORTH_TOKENS, Spill
 
 KB = 1024
 ROOM = 64 * KB
@@ -267,6 +268,55 @@ def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
         spill.put((), tokens(n), state(n))
     assert (tmp_path / "notes.txt").read_text() == "mine"
     assert (tmp_path / "x.kv.npz").read_text() == "not ours"
+
+
+def aged(path: Path, seconds: float) -> Path:
+    """Have a file look as if it had last been used so long ago."""
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+    return path
+
+
+def test_what_nobody_will_take_over_is_deleted(tmp_path: Path) -> None:
+    on_disk(tmp_path, fingerprint="old model").put((), tokens(0), state(1))
+    (stale,) = files(tmp_path)
+    on_disk(tmp_path, fingerprint="other model").put((), tokens(1), state(1))
+    (recent,) = set(files(tmp_path)) - {stale}
+    on_disk(tmp_path).put((), tokens(2), state(1))
+    (own,) = set(files(tmp_path)) - {stale, recent}
+    damaged = tmp_path / f"{'0' * 32}.kv.npz"
+    leftover, writing = tmp_path / f".{'a' * 16}.tmp", tmp_path / f".{'b' * 16}.tmp"
+    kept = [tmp_path / "x.kv.npz", tmp_path / ".mine.tmp", tmp_path / "notes.txt"]
+    for path in (damaged, leftover, writing, *kept):
+        path.write_text("anything")
+    for path in (stale, own, damaged, *kept):
+        aged(path, STALE_S + 60)
+    aged(recent, STALE_S - 600)
+    aged(leftover, LEFTOVER_S + 60)
+    aged(writing, LEFTOVER_S - 600)  # another process may still be at it
+    assert fill_of(on_disk(tmp_path), 2) == 1
+    assert set(files(tmp_path)) == {recent, own, writing, *kept}
+
+
+def test_what_is_brought_back_counts_as_used_for_the_next_process(tmp_path: Path) -> None:
+    first = on_disk(tmp_path, disk=ROOM)
+    for n in range(3):
+        first.put((), tokens(n), state(n))
+        aged(max(files(tmp_path), key=lambda path: path.stat().st_mtime), 1000 - n)
+    assert fill_of(on_disk(tmp_path), 0) == 0
+    size = max(path.stat().st_size for path in files(tmp_path))
+    small = on_disk(tmp_path, disk=size)  # for one
+    assert [fill_of(small, n) for n in range(3)] == [0, None, None]
+
+
+def test_an_entry_can_be_forgotten(tmp_path: Path) -> None:
+    spill = on_disk(tmp_path)
+    spill.put((), tokens(0), state(1))
+    spill.forget("other", tokens(0))
+    spill.forget((), tokens(0, PLENTY + 1))
+    assert fill_of(spill, 0) == 1
+    spill.forget((), tokens(0))
+    assert (fill_of(spill, 0), files(tmp_path)) == (None, [])
 
 
 def test_a_full_disk_costs_nothing_but_speed(tmp_path: Path) -> None:
