@@ -30,6 +30,7 @@ class EngineSettings:
     gpu_layers: Literal["auto", "none", "all"] = "auto"
     dialect: str | None = None  # None: read from the GGUF
     live: int = 16  # conversations and branches decoded side by side, 1 to 128
+    thinking: int = 0  # tokens that a model may think before each step, if its chat template knows how
     cache_mb: int = 256  # RAM for what was read and no longer fits into the context; 0: read it again
     cache_dir: str | None = None  # a folder for what does not fit there either; kept between processes
     adapters: tuple[str, ...] = ()  # LoRA files, each NAME=FILE

@@ -4,30 +4,43 @@ Plain words are literals too, since a folder may be called `docs`; `pointed` tel
 than a name.
 
 A piece of a literal is not a literal: `bob@example.co` is not in `bob@example.com`, `etc/passwd` not in
-`/etc/passwd`, and of a quoted string only the whole counts. Comparison is exact after Unicode NFC.
+`/etc/passwd`, and of a quoted string only the whole counts, backslashes and apostrophes inside it included; as JSON
+wrote it or as it was meant. Comparison is exact after Unicode NFC.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 _QUOTED = re.compile(
+    r"(?=[`\"'“‘«„‹「『])(?:"
     r"```[^\n`]*\n(?P<fence>.*?)```"
     r"|`(?P<tick>[^`\n]+)`"
-    r'|"(?P<double>[^"\n]+)"'
-    r"|(?<!\w)'(?P<single>[^'\n]+)'(?!\w)"
+    r'|(?<!\\)"(?P<double>(?:[^"\\\n]|\\[^\n])+)"'  # with \" in it
+    r'|(?<!\\)"(?P<bare>[^"\n]+)"'  # a path may end in a backslash
+    r"|(?<![\w\\])'(?P<single>(?:[^'\\\n]|\\[^\n]|(?<=\w)'(?=\w))+)'(?!\w)"
+    r"|(?<![\w\\])'(?P<apart>[^'\n]+)'(?!\w)"
     r"|“(?P<curly>[^”\n]+)”"
-    r"|‘(?P<curl>[^’\n]+)’"
-    r"|«(?P<angle>[^»\n]+)»",
+    r"|‘(?P<curl>(?:[^’\n]|(?<=\w)’(?=\w))+)’(?!\w)"
+    r"|«(?P<angle>[^»\n]+)»"
+    r"|„(?P<low>[^“”\n]+)[“”]"
+    r"|‹(?P<point>[^›\n]+)›"
+    r"|「(?P<corner>[^」\n]+)」"
+    r"|『(?P<hollow>[^』\n]+)』"
+    r")",
     re.DOTALL,
 )
-_OPEN, _CLOSE = "([{<\"'`“‘«", ")]}>\"'`”’»"
-_END = ".,;:!?…"
+_OPEN, _CLOSE = "([{<\"'`“‘«‹「『„", ")]}>\"'`”’»›」』"
+_END = ".,;:!?…。、，；：！？"
 _LIST = re.compile(r",(?!\d)|(?<!\d),|;")
+_LINK = re.compile(r"\]\(([^\s()]+(?:\([^\s()]*\)[^\s()]*)*)\)")  # Markdown's
+_SPACE = re.compile(r"\s")
 _DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}(?::\d+)?(?:/\S*)?", re.IGNORECASE)
+_URL = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#\s]*)(\S*)", re.IGNORECASE)
 _SHAPED = re.compile(r"\w[/\\@_]\w|\w\w\.\w|\w\.\w\w|^[~/.]+\w|[^\W\d]-?\d|\d-?[^\W\d]")
 _NUMBER = re.compile(r"[\d.,]*\d")
 _FILE_ENDINGS = frozenset({
@@ -40,22 +53,39 @@ _FILE_ENDINGS = frozenset({
 
 def is_grounded(value: str, texts: Iterable[str]) -> bool:
     """Whether `value` stands as a whole literal in one of `texts`."""
-    wanted = _same(value)
+    wanted = _same(unicodedata.normalize("NFC", value))
     return bool(wanted) and any(wanted in literals(text) for text in texts)
 
 
 @lru_cache(maxsize=256)
 def literals(text: str) -> frozenset[str]:
     """Return every literal of `text`, each in the form that comparisons use."""
-    text = unicodedata.normalize("NFC", text).strip()
+    return frozenset(spans(text, None))
+
+
+@lru_cache(maxsize=512)
+def spans(text: str, room: int | None) -> tuple[str, ...]:
+    """Return the literals of `text`, the last first; with `room`, those that stand whole in its last `room` characters.
+
+    What a quotation is, the whole text decides: where the window begins, nothing is cut in two.
+    """
+    text = unicodedata.normalize("NFC", text).encode("utf-8", "replace").decode().strip()
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'`" and text.count(text[0]) == 2:
         text = text[1:-1].strip()  # all of it is quoted: then the quotes mean nothing
-    found = {_same(text), *(_same(line) for line in text.splitlines())}
-    for literal in (*_quoted(text), *_words(_QUOTED.sub(_unquoted, text))):
-        found.add(_same(literal))
-        if _names_host(literal):
-            found |= {_same(f"https://{literal}"), _same(f"http://{literal}")}
-    return frozenset(found - {""})
+    start = 0 if room is None else max(0, len(text) - room)
+    parts = _parts(text, start)
+    hosts = {part for part in parts if "." in part and _names_host(part)}
+    said = [*([] if start else [text]), *_lines(text, start), *parts]
+    found: dict[str, None] = {}
+    for literal in dict.fromkeys(reversed(said)):
+        if literal.isalnum():
+            found[literal] = None
+            continue
+        found[_same(literal)] = None
+        if literal in hosts:
+            found[_same(f"https://{literal}")] = found[_same(f"http://{literal}")] = None
+    found.pop("", None)
+    return tuple(found)
 
 
 @lru_cache(maxsize=256)
@@ -68,8 +98,9 @@ def pointed(text: str) -> frozenset[str]:
     found = literals(text)
     if not any(_SHAPED.search(literal) and " " not in literal for literal in found):
         return frozenset()
+    text = unicodedata.normalize("NFC", text)
     lines = text.splitlines() if "\n" in text.strip() else []
-    told = {_same(literal) for literal in (*_quoted(unicodedata.normalize("NFC", text)), *lines)}
+    told = {_same(literal) for literal in (*_quoted(text), *lines)}
     return frozenset(
         literal
         for literal in found
@@ -77,35 +108,86 @@ def pointed(text: str) -> frozenset[str]:
     )
 
 
+def _lines(text: str, start: int) -> list[str]:
+    """Return the lines of `text` that begin at `start` or after it."""
+    first = text.find("\n", start - 1) + 1 if start else 0
+    return text[first:].split("\n") if first or not start else []
+
+
+def _parts(text: str, start: int = 0) -> list[str]:
+    """Return quotations and words in their order, from `start`; what is quoted has no words, but a code block has."""
+    found: list[str] = []
+    place = start
+    for match in _QUOTED.finditer(text):
+        if match.end() <= start:
+            continue
+        if place == start and start:
+            place = _edge(text, start, match)
+        found += _words(text[place : match.start()])
+        fence = match["fence"]
+        if fence is not None:
+            cut = max(0, start - match.start("fence"))
+            found += [*([] if cut else [fence]), *_lines(fence, cut), *_parts(fence, cut)]
+        elif match.start() >= start:
+            found += _readings(match)
+        place = match.end()
+    if place == start and start:
+        place = _edge(text, start, None)
+    return found + _words(text[place:])
+
+
+def _edge(text: str, start: int, quotation: re.Match[str] | None) -> int:
+    """Return where the first word begins that `start` does not cut; a quotation after it is an edge too."""
+    if _SPACE.match(text, start - 1):
+        return start
+    space = _SPACE.search(text, start)
+    found = space.start() if space else len(text)
+    return min(found, max(start, quotation.start())) if quotation else found
+
+
 def _quoted(text: str) -> Iterator[str]:
     for match in _QUOTED.finditer(text):
-        fence = match["fence"]
-        if fence is None:
-            yield next(group for group in match.groups() if group is not None)
+        if (fence := match["fence"]) is None:
+            yield from _readings(match)
         else:
             yield fence
             yield from fence.splitlines()
 
 
-def _unquoted(match: re.Match[str]) -> str:
-    """Return what is left of a quotation for the search for words: code blocks are words, quotes are not."""
-    return f"\n{match['fence']}\n" if match["fence"] is not None else " \x00 "
+def _readings(match: re.Match[str]) -> Iterator[str]:
+    """Yield what is quoted as it stands, and what JSON means by it."""
+    said = match[match.lastgroup or 0]
+    yield said
+    if "\\" in said and match.lastgroup == "double":
+        try:
+            meant = json.loads(f'"{said}"')
+            meant.encode()  # half of a surrogate pair is no text
+        except ValueError:
+            return
+        yield unicodedata.normalize("NFC", meant)
 
 
-def _words(text: str) -> Iterator[str]:
+def _words(text: str) -> list[str]:
+    found = []
     for chunk in text.split():
-        if "\x00" in chunk:
+        if (bare := chunk.rstrip(_END)).isalnum():
+            found.append(bare)
             continue
-        yield (word := _trimmed(chunk))
-        if "://" not in word:
+        found.append(word := _trimmed(chunk))
+        if "](" in chunk:
+            found += [_trimmed(target) for target in _LINK.findall(chunk)]
+        if ("," in word or ";" in word) and "://" not in word:
             parts = [_trimmed(part) for part in _LIST.split(word)]
-            yield from parts if len(parts) > 1 else ()
+            found += parts if len(parts) > 1 else []
+    return found
 
 
 def _trimmed(chunk: str) -> str:
     """Return `chunk` without the punctuation of the sentence around it."""
     while chunk:
         last = chunk[-1]
+        if last.isalnum() and last != "s" and chunk[0].isalnum():
+            break
         if chunk[0] in _OPEN:
             chunk = chunk[1:]
         elif (
@@ -122,12 +204,11 @@ def _trimmed(chunk: str) -> str:
 
 
 def _same(value: str) -> str:
-    """Return the form in which literals are compared."""
-    value = unicodedata.normalize("NFC", value).strip()
-    if "://" in value:
-        head, _, rest = value.partition("://")
-        host, slash, path = rest.partition("/")
-        return f"{head.lower()}://{host.lower()}" + (f"/{path}" if slash and path else "")
+    """Return the form in which literals are compared; `value` is in NFC."""
+    value = value.strip()
+    if "://" in value and (url := _URL.fullmatch(value)):
+        user, at, host = url[2].rpartition("@")
+        return f"{url[1].lower()}://{user}{at}{host.lower()}{'' if url[3] == '/' else url[3]}"
     while value.startswith("./") and len(value) > 2:
         value = value[2:]
     return value

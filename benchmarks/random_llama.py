@@ -15,6 +15,7 @@ import gguf
 import numpy as np
 from gguf import quants
 
+NAME = "random"
 Q4_0 = gguf.GGMLQuantizationType.Q4_0
 
 
@@ -38,7 +39,7 @@ def write(path: Path, shape: Shape = LLAMA_1B, seed: int = 0) -> Path:
     """Write the model; its tokens are the 256 bytes and words that no text is cut into."""
     rng = np.random.default_rng(seed)
     writer = gguf.GGUFWriter(str(path), "llama")
-    writer.add_name("random")
+    writer.add_name(NAME)
     _describe(writer, shape)
     kv_width = shape.width * shape.kv_heads // shape.heads
     kinds = {

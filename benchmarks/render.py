@@ -13,7 +13,8 @@ HEAD = """\
 # Figures
 
 Rendered from `benchmarks/results/` by `python -m benchmarks --render`. Every row was written by the command it names.
-Intervals are 95 % (Wilson). A target that was missed stays here as missed. `python -m benchmarks ID` measures a row anew.
+Intervals are 95 %: Wilson for shares, bootstrap for ratios of medians. A target that was missed stays here as missed.
+`python -m benchmarks ID` measures a row anew.
 """
 
 

@@ -41,7 +41,7 @@ def refuse_parts(request: Request, capabilities: Capabilities) -> None:
 def refuse_unknown(request: Request, capabilities: Capabilities, *, honours: Collection[str] = ()) -> None:
     """Raise `CannotEnforce` for an option in use that is not in `honours`.
 
-    The options that are looked at: `adapter`, `logprobs`, `tool_prior`, and those of `sampling` that not
+    The options that are looked at: `adapter`, `logprobs`, `tool_prior`, `thinking`, and those of `sampling` that not
     every server has (`top_k`, `min_p`, `repeat_penalty`).
     """
     model, sampling = capabilities.model, request.sampling
@@ -58,6 +58,7 @@ def refuse_unknown(request: Request, capabilities: Capabilities, *, honours: Col
         "top_k": sampling.top_k > 0,
         "min_p": sampling.min_p > 0,
         "repeat_penalty": sampling.repeat_penalty != 1.0,
+        "thinking": request.thinking > 0,
     }
     for option, in_use in asked.items():
         if in_use and option not in honours:

@@ -9,6 +9,7 @@ schema that llguidance cannot hold is refused by tool and path; nothing is loose
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from agentkit.errors import CannotEnforce, EngineError
 from agentkit.types import JsonSchema
 
-__all__ = ["FREE_FORMATS", "Constraint", "Grammars", "json_rule"]
+__all__ = ["FREE_FORMATS", "Constraint", "Grammars", "json_rule", "lark_text"]
 
 _JSON = {
     "whitespace_flexible": False,
@@ -29,13 +30,23 @@ _JSON = {
     "key_separator": ": ",
     "json_allowed_escapes": '"\\bfnrt',
 }
-FREE_FORMATS = frozenset({"path", "file-path", "directory-path", "password", "binary", "json-string"})
+FREE_FORMATS = frozenset({"path", "file-path", "directory-path", "password", "binary", "byte", "json-string"})
 _KEPT = 64  # compiled grammars
+_HALF_PAIR = re.compile(r"[\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x7f-\x9f\u2028\u2029]")
+
+
+def lark_text(text: str) -> str:
+    """Return `text` as a Lark string; llguidance's lexer refuses bare control characters, and knows `\\u`."""
+    written = json.dumps(text, ensure_ascii=False)
+    if written.isascii() and "\x7f" not in written:
+        return written
+    return _CONTROL.sub(lambda odd: f"\\u{ord(odd[0]):04x}", written)
 
 
 def json_rule(schema: JsonSchema) -> str:
     """Return the Lark expression of JSON texts that fit `schema`; an object has no other keys than it names."""
-    held = _without_free_formats(dict(schema))
+    held = _without_what_says_nothing(dict(schema))
     if "properties" in held or held.get("type") == "object":
         held = {"type": "object", "additionalProperties": False, **held}
     return f"%json {json.dumps({**held, 'x-guidance': _JSON}, ensure_ascii=False)}"
@@ -60,7 +71,11 @@ class Grammars:
 
     def _compiled(self, lark: str, schemas: Mapping[str, JsonSchema]) -> LLMatcher:
         if lark not in self._kept:
-            matcher = LLMatcher(self._vocabulary, LLMatcher.grammar_from_lark(lark), log_level=0)
+            for owner, schema in schemas.items():
+                if _HALF_PAIR.search(json_rule(schema)):
+                    raise CannotEnforce(f"{owner} holds half of a surrogate pair, which no text can; take it out")
+            source = LLMatcher.grammar_from_lark(_HALF_PAIR.sub("?", lark))  # as in the prompt
+            matcher = LLMatcher(self._vocabulary, source, log_level=0)
             if matcher.is_error():
                 raise CannotEnforce(self._blame(matcher.get_error(), schemas))
             self._kept[lark] = matcher
@@ -94,6 +109,7 @@ class Constraint:
 
     def __init__(self, matcher: LLMatcher, n_vocab: int) -> None:
         self._matcher, self._n_vocab = matcher, n_vocab
+        self._bits = b""  # of the tokens that may come next, where they have been asked for
 
     @property
     def is_complete(self) -> bool:
@@ -101,14 +117,19 @@ class Constraint:
         return bool(self._matcher.is_stopped())
 
     def forced(self) -> list[int]:
-        """Return the tokens that must come next, which may be none; they are not taken yet."""
-        return list(self._matcher.compute_ff_tokens())
+        """Return the tokens that must come next, none where there is a choice; they are not taken yet."""
+        found = list(self._matcher.compute_ff_tokens())
+        if not found and (only := int.from_bytes(self._allowed(), "little")).bit_count() == 1:
+            found = [only.bit_length() - 1]
+        return found
 
     def mask(self) -> NDArray[np.uint8]:
         """Return 1 for each token that may come next, 0 for the others."""
-        bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
-        self._check()
-        return np.unpackbits(bits, bitorder="little")[: self._n_vocab]
+        return np.unpackbits(np.frombuffer(self._allowed(), np.uint8), bitorder="little")[: self._n_vocab]
+
+    def fitting(self, tokens: Sequence[int]) -> int:
+        """Return how many of `tokens`, from the first, may come next."""
+        return int(self._matcher.validate_tokens(list(tokens))) if tokens else 0
 
     def take(self, tokens: Sequence[int]) -> None:
         """Go on by `tokens`.
@@ -116,8 +137,15 @@ class Constraint:
         Raises:
             EngineError: they are not in the grammar, or it has become too complex to follow.
         """
+        self._bits = b""
         self._matcher.consume_tokens(list(tokens))
         self._check()
+
+    def _allowed(self) -> bytes:
+        if not self._bits:
+            self._bits = self._matcher.compute_bitmask()
+            self._check()
+        return self._bits
 
     def _check(self) -> None:
         if self._matcher.is_error():
@@ -128,28 +156,32 @@ def _inner_schemas(schema: Any) -> Iterator[tuple[str, Any]]:
     if not isinstance(schema, Mapping):
         return
     for key in ("properties", "$defs", "definitions"):
-        for name, inner in dict(schema.get(key, {})).items():
+        named = schema.get(key)
+        for name, inner in named.items() if isinstance(named, Mapping) else ():
             yield f"{key}/{name}", inner
     for key in ("anyOf", "oneOf", "allOf", "prefixItems"):
-        for n, inner in enumerate(schema.get(key, ())):
+        listed = schema.get(key)
+        for n, inner in enumerate(listed if isinstance(listed, list | tuple) else ()):
             yield f"{key}/{n}", inner
     for key in ("items", "additionalProperties"):
         if isinstance(schema.get(key), Mapping):
             yield key, schema[key]
 
 
-def _without_free_formats(schema: Any) -> Any:
+def _without_what_says_nothing(schema: Any) -> Any:
     if isinstance(schema, Mapping):
-        kept = {key: value for key, value in schema.items() if not (key == "format" and _is_free(value))}
+        kept = {key: value for key, value in schema.items() if not _says_nothing(key, value)}
         return {
-            key: value if key in ("enum", "const", "default") else _without_free_formats(value)
+            key: value if key in ("enum", "const", "default") else _without_what_says_nothing(value)
             for key, value in kept.items()
         }
-    return [_without_free_formats(item) for item in schema] if isinstance(schema, list | tuple) else schema
+    return [_without_what_says_nothing(item) for item in schema] if isinstance(schema, list | tuple) else schema
 
 
-def _is_free(value: Any) -> bool:
-    return isinstance(value, str) and value in FREE_FORMATS
+def _says_nothing(key: str, value: Any) -> bool:
+    if key == "format":
+        return isinstance(value, str) and value in FREE_FORMATS
+    return key == "uniqueItems" and value is False
 
 
 def _first_line(error: str) -> str:

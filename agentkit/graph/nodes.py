@@ -10,7 +10,7 @@ Each returns the change to the state. Only `act` causes effects; every other nod
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from random import Random
 from typing import Any
 
@@ -63,7 +63,9 @@ def plan(state: RunState, runtime: Runtime[RunContext]) -> Change:
         return {"ended": ended_by(StopReason.CONTEXT, str(error))}
     step = _numbered(chosen.action.step, state["turn"] + 1)
     used = problem.usage
-    context.emit("plan", {"strategy": chosen.strategy, "why": chosen.why, "kind": step.kind})
+    reply = problem.replies.get(step_key(chosen.action.step))
+    why = {"strategy": chosen.strategy, "why": chosen.why, "kind": step.kind}
+    context.emit("plan", {**why, "grounds": _grounds(reply)} if reply and reply.grounds else why)
     context.emit("usage", {name: getattr(used, name) for name in type(used).__dataclass_fields__})
     if chosen.tree is not None:
         context.store.save_tree(context.run_id, state["turn"] + 1, chosen.tree)
@@ -73,7 +75,6 @@ def plan(state: RunState, runtime: Runtime[RunContext]) -> Change:
         "spent": add_spent(state["spent"], used, problem.model_calls),
         "usage": add_usage(state["usage"], used),
     }
-    reply = problem.replies.get(step_key(chosen.action.step))
     if reply is not None and reply.finish == "length":
         return change | _cut_off(reply, request, state, context)
     calls = [_new_call(call) for call in step.calls]
@@ -189,6 +190,11 @@ def _cut_off(reply: Reply, request: Request, state: RunState, context: RunContex
     context.emit("guard", {"detector": CUT_OFF, "verdict": "nudge", "text": text})
     nudge = {"kind": "nudge", "text": text, "detector": CUT_OFF}
     return {"messages": [nudge_message(text)], "history": [*state["history"], nudge]}
+
+
+def _grounds(reply: Reply) -> dict[str, Any]:
+    """Return what each grounded argument of the step could be, as plain data."""
+    return {tool: {name: asdict(ground) for name, ground in about.items()} for tool, about in reply.grounds.items()}
 
 
 def _numbered(step: Step, turn: int) -> Step:

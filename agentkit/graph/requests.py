@@ -34,16 +34,18 @@ def build_request(state: RunState, context: RunContext, *, wrap_up: bool = False
     messages = list(state["messages"])
     specs = () if wrap_up else choose_tools(messages, context)
     room = max(32, context.engine.capabilities.context // 4)
+    most = min(REPLY_TOKENS, room) if wrap_up else _tokens_left(state, context, room)
     return Request(
         messages=messages,
         tools=specs,
         output=state["task"].get("output_schema"),
         allow=frozenset({"final"}) if wrap_up else frozenset({"calls", "final", "ask", "decline"}),
         sampling=Sampling(temperature=engine.temperature, seed=engine.seed + state.get("turn", 0)),
-        max_tokens=min(REPLY_TOKENS, room) if wrap_up else _tokens_left(state, context, room),
+        max_tokens=most,
         deadline=context.deadline(state["spent"]),
         cancel=context.cancel,
         tool_prior=prior(messages, specs, context.engine.capabilities.tool_prior_weight),
+        thinking=0 if wrap_up else min(engine.thinking, most // 2),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, runtime_checkable
 
-from agentkit.types import Assurance, JsonSchema, Step, ToolSpec, Usage
+from agentkit.types import Assurance, Grounding, JsonSchema, Step, ToolSpec, Usage
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
@@ -59,6 +59,7 @@ class Request:
     adapter: str | None = None  # a LoRA adapter's name
     logprobs: int = 0  # alternatives to report for each decoded token
     tool_prior: Mapping[str, float] = field(default_factory=dict)  # added to log P(tool)
+    thinking: int = 0  # tokens, of four characters, that the model may think before its step; 0: it begins at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +95,17 @@ class TokenLogprob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What a grounded argument could be when the model chose it."""
+
+    source: Grounding
+    alternatives: int  # "context", "trusted": values; "words": lines; "numbers": numbers
+    trusted: int  # of these, in the words of the user or of the configuration
+    texts: int  # that were looked through
+    cut: bool  # whether only the newest part of them was
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """What an engine gave: always the last item of a stream."""
 
@@ -103,6 +115,7 @@ class Reply:
     assurance: Assurance  # who made sure that the step is well formed
     logprobs: tuple[TokenLogprob, ...] = ()
     tool_logprobs: Mapping[str, float] = field(default_factory=dict)  # at the choice of the tool
+    grounds: Mapping[str, Mapping[str, Ground]] = field(default_factory=dict)  # tool -> argument -> what it could be
 
 
 Delta = TextDelta | ThinkingDelta | ArgumentsDelta | Reply

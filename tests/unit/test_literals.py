@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.literals import is_grounded, literals
+from agentkit.literals import is_grounded, literals, spans
 
 
 @pytest.mark.parametrize(
@@ -43,6 +45,21 @@ from agentkit.literals import is_grounded, literals
         ("don't", "don't"),
         ("read a.txt", '"read a.txt"'),
         ("a.txt", '"read a.txt"'),
+        (r"say \"hi\"", r'{"text": "say \"hi\""}'),
+        ('say "hi"', r'{"text": "say \"hi\""}'),
+        (r"C:\logs", r'{"path": "C:\\logs"}'),
+        ("café.txt", r'{"path": "caf\u00e9.txt"}'),
+        ("C:\\logs\\", 'read "C:\\logs\\" now'),
+        ("don't panic", "open 'don't panic' now"),
+        ("don’t panic", "open ‘don’t panic’ now"),
+        ("my file", "lies „my file“ da"),
+        ("my file", "「my file」を読む"),
+        ("my file.txt", '```json\n{"path": "my file.txt"}\n```'),
+        ("https://example.com/a", "see [this](https://example.com/a), please"),
+        ("https://en.wikipedia.org/wiki/Foo_(bar)", "see [Foo](https://en.wikipedia.org/wiki/Foo_(bar))."),
+        ("https://Ann:Key@example.com/", "open https://Ann:Key@EXAMPLE.com"),
+        ("See https://Example.com: Now", "See https://Example.com: Now"),
+        ("a\x00b", "read a\x00b now"),
     ],
 )
 def test_a_whole_literal(value: str, text: str) -> None:
@@ -78,6 +95,16 @@ def test_a_whole_literal(value: str, text: str) -> None:
         ("   ", "anything"),
         ("a.txt", ""),
         ("аpple.com", "open apple.com"),
+        ("https://example.com/news.", "example.com/news."),
+        ("say", r'{"text": "say \"hi\""}'),
+        ("hi", r'{"text": "say \"hi\""}'),
+        ("panic", "open 'don't panic' now"),
+        ("don", "open ‘don’t panic’ now"),
+        ("file", "lies „my file“ da"),
+        ("file.txt", '```json\n{"path": "my file.txt"}\n```'),
+        ("https://example.com?q=abc", "open https://example.com?q=ABC"),
+        ("https://ann:key@example.com", "open https://Ann:Key@example.com"),
+        ("see https://example.com: now", "See https://Example.com: Now"),
     ],
 )
 def test_a_piece_is_not_a_literal(value: str, text: str) -> None:
@@ -109,3 +136,36 @@ def test_any_text_has_literals_and_is_one(text: str) -> None:
     assert all(found)
     if text.strip() and text.strip()[0] not in "\"'`":
         assert is_grounded(text, [text])
+
+
+@pytest.mark.parametrize(
+    ("text", "room", "found"),
+    [
+        ("a.txt b.txt c.txt", 100, {"a.txt b.txt c.txt", "a.txt", "b.txt", "c.txt"}),
+        ("a.txt b.txt c.txt", 11, {"b.txt", "c.txt"}),
+        ("a.txt b.txt c.txt", 10, {"c.txt"}),
+        ("x\na.txt b.txt\nc.txt", 17, {"a.txt b.txt", "a.txt", "b.txt", "c.txt"}),
+        ("x\na.txt b.txt\nc.txt", 16, {"b.txt", "c.txt"}),
+        ('x "my file" y', 13, {'x "my file" y', "x", "my file", "y"}),
+        ('x "my file" y', 11, {"my file", "y"}),
+        ('x "my file" y', 10, {"y"}),
+        ('x "my file" y "z z"', 11, {"y", "z z"}),
+        ("x ```\nab cd\nef gh\n```", 13, {"ef gh", "ef", "gh", "cd"}),
+        ("abcdef", 3, set()),
+    ],
+)
+def test_a_window_holds_what_stands_in_it_whole(text: str, room: int, found: set[str]) -> None:
+    assert set(spans(text, room)) - {"```"} == found
+
+
+def test_the_last_comes_first() -> None:
+    assert spans("a b a c", None)[:3] == ("c", "a", "b")
+
+
+@pytest.mark.parametrize(
+    "text", ['\\"' * 20_000, '"' * 20_001, "'a" * 20_000, "x'" * 20_000, "```\n" * 8_000, '"\\' * 20_000]
+)
+def test_what_a_stranger_writes_takes_no_long(text: str) -> None:
+    began = time.process_time()
+    literals(text)
+    assert time.process_time() - began < 2  # a hundredth of it, where nothing else runs

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from agentkit.errors import UnsupportedPart
-from agentkit.protocols import Delta, Request
+from agentkit.protocols import Delta, Ground, Request
 from agentkit.types import Step
 
 if TYPE_CHECKING:
@@ -72,6 +72,11 @@ class Vocabulary(Protocol):
 class Reader(Protocol):
     """Reads one step, token by token."""
 
+    @property
+    def is_done(self) -> bool:
+        """Whether the step is over though no end has come, by a stop string."""
+        ...
+
     def feed(self, token: int) -> list[Delta]:
         """Take one token; return what it showed."""
         ...
@@ -110,6 +115,10 @@ class Dialect(Protocol):
 
     def schemas(self, request: Request) -> Mapping[str, JsonSchema]:
         """Return the schemas inside the grammar by the name of the thing they belong to."""
+        ...
+
+    def grounds(self, request: Request) -> Mapping[str, Mapping[str, Ground]]:
+        """Return what each grounded argument of each tool may be taken from, by the tool's name and the argument's."""
         ...
 
     def reader(self, request: Request) -> Reader:

@@ -1,7 +1,7 @@
-"""Arguments that can only be what somebody said: the grammar of a call's JSON object.
+"""Arguments that can only be what somebody said: the grammar of a call's arguments.
 
-Three ways to hold an argument, all by alternatives worked out before decoding, so that a small model chooses and
-cannot garble:
+Ways to hold an argument, all by alternatives worked out before decoding, so that a small model chooses and cannot
+garble:
 
 - **grounded** (`ToolRules.grounded`): a whole literal of anything seen (`context`), or of the user's and
   configuration's words only (`trusted`); a run of whole words of those (`words`); or any text with no number in it that
@@ -11,31 +11,42 @@ cannot garble:
 - otherwise whatever the schema allows.
 
 A piece of a literal is never a literal (`agentkit.literals`). Where nothing can stand in a required argument, the tool
-cannot be called.
+cannot be called. A model that was not trained to quote is bigger, and held less (`ArgumentRules.held`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
+from typing import Any, TypeVar, cast
 
-from agentkit.engine.grammar import json_rule
+from agentkit.engine.dialects.candidates import DEFINITIONS, NOTES, Candidates, candidates_of
+from agentkit.engine.dialects.grounding import MAX_CHARS, Sources, newest, window
+from agentkit.engine.grammar import json_rule, lark_text
 from agentkit.errors import CannotEnforce
-from agentkit.literals import literals, pointed
-from agentkit.types import JsonSchema, ToolSpec
+from agentkit.literals import spans
+from agentkit.protocols import Ground
+from agentkit.types import Grounding, JsonSchema, ToolSpec
 
-__all__ = ["Sources", "call_rule", "text_terminal"]
+__all__ = ["ArgumentRules", "Form", "check_grounded", "definitions_of", "text_terminal"]
 
-MAX_CHARS = 8_000  # of text that arguments are taken from; the newest
-MAX_LITERALS = 400
+MAX_KNOWN = 400  # numbers, and words of a text that must have been seen; the newest
 SMALL_NUMBERS = (*range(13), 100)  # may stand in a calculation without having been seen: squares, halves, per cent
 _PLAIN = frozenset({"type", "title", "description", "default"})
+_OBJECT = frozenset({"type", "properties", "required", "additionalProperties", "$schema", *NOTES, *DEFINITIONS})
 _NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
-_CONTROL = re.compile(r"[\x7f-\x9f\u2028\u2029]")
-_MARKED = re.compile(r"[0-9./\\_@]")
+_PRIVATE = range(0xF0000, 0xFFFFD)  # characters that mean nothing
+_UNQUOTED, _UNBROKEN = re.compile(r'["\\\x00-\x1f]+'), re.compile(r"[\x00-\x1f]+")
+_WORD = re.compile(r"\S*")
 _NO_NUMBER = r"/([^0-9.,\"\\\x00-\x1f]|, )+/"
+_NO_NUMBER_RAW = r"/([^0-9.,\x00-\x1f]|, )+/"
+_MARKED = re.compile(r"[0-9./\\_@]")
 _WORDS = {
     word: number
     for number, word in enumerate(
@@ -67,49 +78,182 @@ _WORDS = {
     for n, word in enumerate(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], 2)
 }
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
-    """The texts that arguments may be taken from, oldest first."""
-
-    trusted: Sequence[str]  # the user's words, and configuration's
-    seen: Sequence[str]  # those, and what tools gave
-    results: int = 0  # how many results can be referred to as `$N`
-    quotes: bool = False  # whether free texts must be words of the conversation
+T = TypeVar("T")
+_KEPT = 256  # of what was written about tools
+_kept: dict[Hashable, tuple[ToolSpec, Any, dict[str, str]]] = {}
+_lock = threading.Lock()
 
 
-def call_rule(spec: ToolSpec, sources: Sources) -> str | None:
-    """Return the Lark expression of a tool's arguments; None where a required one cannot be given.
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a text is written as an argument: what stands around it, and whether inside it is JSON."""
 
-    Raises:
-        CannotEnforce: an argument is grounded, but the schema says more than its properties can hold.
-    """
-    schema = spec.parameters
-    extra = schema.keys() - _PLAIN - {"properties", "required", "additionalProperties"}
-    if extra or not schema.get("properties"):
-        if spec.rules.grounded:
-            raise CannotEnforce(f"tool '{spec.name}': its schema's '{min(extra)}' cannot be combined with grounding")
-        return json_rule(schema)
-    required = set(schema.get("required", ()))
-    members: list[tuple[str, bool]] = []
-    for name, about in schema["properties"].items():
-        value = _value(name, about, spec, sources)
-        if value is None and name in required:
+    opens: str = '"'
+    closes: str = '"'
+    is_json: bool = True
+
+    def alternatives(self, texts: Sequence[str]) -> str:
+        """Return `texts` as Lark writes alternatives; those whose end one could not tell are left out."""
+        if not self.is_json:
+            texts = [text for text in texts if (text + self.closes).find(self.closes) == len(text)]
+        if not texts:
+            return ""
+        everything = "".join(texts)
+        between = next(letter for letter in chain("|^~`", map(chr, _PRIVATE)) if letter not in everything)
+        together = between.join(texts)  # all at once, which is far quicker
+        if self.is_json:
+            together = json.dumps(together, ensure_ascii=False)[1:-1]
+        return lark_text(together).replace(between, '" | "')
+
+
+JSON_TEXT = Form()
+
+
+class ArgumentRules:
+    """The arguments of one request's tools as Lark expressions; the terminals that these name are in `terminals`."""
+
+    def __init__(self, sources: Sources) -> None:
+        """Keep what arguments may be taken from."""
+        self._sources = sources
+        self._terminals: dict[str, str] = {}  # name: body
+
+    @property
+    def terminals(self) -> list[str]:
+        """The rules of the terminals used so far."""
+        return [f"{name}: {body}" for name, body in self._terminals.items()]
+
+    def kept(self, spec: ToolSpec, way: Hashable, make: Callable[[], T]) -> T:
+        """Return what `make` writes about a tool, once for the same tool, `way` and texts."""
+        key = (id(spec), way, self._sources)
+        found = _kept.get(key)
+        if found is None:
+            before, self._terminals = self._terminals, {}
+            try:
+                found = (spec, make(), self._terminals)  # the tool too: while it is here, its id is nobody else's
+            finally:
+                self._terminals = before
+            with _lock:
+                _kept[key] = found
+                while len(_kept) > _KEPT:
+                    del _kept[next(iter(_kept))]
+        self._terminals |= found[2]
+        return cast("T", found[1])
+
+    def call(self, spec: ToolSpec) -> str | None:
+        """Return the expression of a tool's arguments as a JSON object; None where a required one cannot be given.
+
+        Raises:
+            CannotEnforce: an argument is grounded, but the schema says more than its properties can hold.
+        """
+        schema = spec.parameters
+        if self.held(spec):
+            check_grounded(spec)
+        elif schema.keys() - _OBJECT or not schema.get("properties"):
+            return json_rule(schema)
+        required = set(schema.get("required", ()))
+        members: list[tuple[str, bool]] = []
+        for name in schema["properties"]:
+            value = self.value(name, spec)
+            if value is None and name in required:
+                return None
+            if value is not None:
+                key = lark_text(json.dumps(name, ensure_ascii=False))
+                members.append((f'{key} ": " {value}', name in required))
+        return _object(members)
+
+    def value(self, name: str, spec: ToolSpec, form: Form = JSON_TEXT) -> str | None:
+        """Return the expression of argument `name`; None where it cannot be given."""
+        about, how, sources = spec.parameters["properties"][name], self.held(spec).get(name), self._sources
+        references = _references(name, spec, sources)
+        if how in ("context", "trusted"):
+            return self._choice(candidates_of(_spans(how, sources), name, spec), references, form)
+        if how == "words":
+            return _quotation(sources.trusted, references, form)
+        if how == "numbers":
+            return _with_numbers(sources.seen, form)
+        if sources.quotes and about.keys() <= _PLAIN:
+            if about.get("type", "string") == "string":
+                return _quotation(sources.seen, references, form) or json_rule(about)
+            if about.get("type") in ("integer", "number"):
+                seen = _numbers(sources.seen)
+                return _lark_choice([one for one in seen if about["type"] == "number" or "." not in one])
+        return json_rule({**definitions_of(spec.parameters), **about})
+
+    def held(self, spec: ToolSpec) -> Mapping[str, Grounding]:
+        """Return which arguments are held to be grounded, and how.
+
+        All that the tool declares, for a model that quotes. Others find numbers of their own (seconds in a day), and may
+        name a destination of their own (a file to write) as long as nobody but the user has spoken.
+        """
+        declared, sources = spec.rules.grounded, self._sources
+        if sources.quotes or not declared:
+            return declared
+        free = {"numbers"} if len(sources.seen) > len(sources.trusted) else {"numbers", "trusted", "words"}
+        return {name: how for name, how in declared.items() if how not in free}
+
+    def grounds(self, spec: ToolSpec) -> dict[str, Ground]:
+        """Return what each grounded argument may be taken from."""
+        return {name: self._ground(name, how, spec) for name, how in self.held(spec).items()}
+
+    def _ground(self, name: str, how: Grounding, spec: ToolSpec) -> Ground:
+        sources = self._sources
+        if how in ("context", "trusted"):
+            found = window(sources, trusted=how == "trusted")
+            held = candidates_of(found.spans, name, spec)
+            own = candidates_of(window(sources, trusted=True).spans, name, spec)
+            values = {*held.texts, *held.others}
+            trusted = len(values & {*own.texts, *own.others})
+            return Ground(source=how, alternatives=len(values), trusted=trusted, texts=found.texts, cut=found.cut)
+        texts = sources.trusted if how == "words" else sources.seen
+        values = set(_lines(texts, JSON_TEXT) if how == "words" else _numbers(texts, written=True))
+        trusted = len(values if how == "words" else values & set(_numbers(sources.trusted, written=True)))
+        cut = sum(map(len, texts)) > MAX_CHARS
+        return Ground(source=how, alternatives=len(values), trusted=trusted, texts=len(texts), cut=cut)
+
+    def _choice(self, held: Candidates, references: Sequence[str], form: Form) -> str | None:
+        name, body = _terminal(held.texts + tuple(references), held.others, form)
+        if not body:
             return None
-        if value is not None:
-            members.append((f"{_lark(json.dumps(name, ensure_ascii=False) + ': ')} {value}", name in required))
-    return _object(members)
+        self._terminals[name] = body
+        if held.several is None:
+            return name
+        least, most = held.several
+        more = f'{name} (", " {name}){{{max(least, 1) - 1},{"" if most is None else most - 1}}}'
+        return f'"[" {more} "]"' if least else f'"[" ({more})? "]"'
 
 
-def text_terminal(sources: Sources, names: Iterable[str]) -> str:
+@lru_cache(maxsize=64)
+def text_terminal(sources: Sources, names: tuple[str, ...]) -> str:
     """Return the Lark terminal TEXT of what a model that quotes may say: what looks like a number, a path, an address or
     an identifier was seen, or is one of `names`; everything else is free.
     """
-    words = (literal for text in reversed(sources.seen) for literal in sorted(literals(text)) if " " not in literal)
-    seen = _newest([*names, *(word for word in words if _MARKED.search(word)), *_numbers(sources.seen, written=True)])
-    known = " | ".join(_lark(word) for word in seen)
+    words = (word for text in reversed(sources.seen) for word in _marked(text))
+    known = " | ".join(map(lark_text, _newest([*names, *words, *_numbers(sources.seen, written=True)])))
     free, literal = r"(/[^0-9.\\\/_@]/ | /\.[ \n]/)+", f"({known})"
     return f'TEXT: ({literal}? {free})+ {literal}? "."? | {literal} "."? | "."'  # two literals never touch
+
+
+def check_grounded(spec: ToolSpec) -> None:
+    """Refuse a tool whose grounded arguments cannot be held.
+
+    Raises:
+        CannotEnforce: its schema says more than its properties can hold, or lacks one of the arguments.
+    """
+    properties, grounded = spec.parameters.get("properties", {}), spec.rules.grounded
+    if extra := spec.parameters.keys() - _OBJECT:
+        raise CannotEnforce(f"tool '{spec.name}': its schema's '{min(extra)}' cannot be combined with grounding")
+    if missing := grounded.keys() - properties.keys():
+        raise CannotEnforce(f"tool '{spec.name}': it has no argument '{min(missing)}' to ground; mend `grounded`")
+    for name in sorted(name for name, how in grounded.items() if how in ("words", "numbers")):
+        if properties[name].get("type", "string") != "string":
+            raise CannotEnforce(
+                f"tool '{spec.name}': argument '{name}' is grounded in {grounded[name]}, but is no text"
+            )
+
+
+def definitions_of(schema: JsonSchema) -> dict[str, Any]:
+    """Return the definitions that parts of `schema` may refer to."""
+    return {key: schema[key] for key in DEFINITIONS if key in schema}
 
 
 def _object(members: Sequence[tuple[str, bool]]) -> str:
@@ -119,84 +263,94 @@ def _object(members: Sequence[tuple[str, bool]]) -> str:
         bodies = [""]
         for first, (member, _) in enumerate(members):
             bodies.append(" ".join([member, *(f'(", " {later})?' for later, _ in members[first + 1 :])]))
-        return f'"{{" ({" | ".join(body for body in bodies if body)})? "}}"' if members else '"{}"'
+        return f'"{{" ({" | ".join(body for body in bodies if body)})? "}}"' if members else '"{" "}"'
     before = [f'({member} ", ")?' for member, _ in members[:needed]]
     after = [f'", " {member}' if required else f'(", " {member})?' for member, required in members[needed + 1 :]]
     return " ".join(['"{"', *before, members[needed][0], *after, '"}"'])
 
 
-def _value(name: str, about: JsonSchema, spec: ToolSpec, sources: Sources) -> str | None:
-    how = spec.rules.grounded.get(name)
-    references = [f"${n}" for n in range(1, sources.results + 1)] if name in spec.rules.references else []
-    if how in ("context", "trusted"):
-        texts = sources.trusted if how == "trusted" else sources.seen
-        found = _newest(literal for text in reversed(texts) for literal in sorted(_names(text, sources)))
-        if about.get("format") == "uri":
-            found = [literal for literal in found if "://" in literal]
-        return _choice([json.dumps(text, ensure_ascii=False) for text in (*found, *references)])
-    if how == "words":
-        return _quotation(sources.trusted, references)
-    if how == "numbers":
-        return _with_numbers(sources)
-    if about.keys() <= _PLAIN and sources.quotes:
-        if about.get("type", "string") == "string":
-            return _quotation(sources.seen, references) or json_rule(about)
-        if about.get("type") in ("integer", "number"):
-            whole = about["type"] == "integer"
-            return _choice([number for number in _numbers(sources.seen) if not (whole and "." in number)])
-    return json_rule(about)
+def _spans(how: str, sources: Sources) -> tuple[str, ...]:
+    return window(sources, trusted=how == "trusted").spans
 
 
-def _names(text: str, sources: Sources) -> frozenset[str]:
-    """Return the literals of a text that may be an argument; a model that quotes is not left to tell names from words."""
-    return (pointed(text) if sources.quotes else frozenset()) or literals(text)
+def _references(name: str, spec: ToolSpec, sources: Sources) -> list[str]:
+    """Return the texts that stand for results, where the argument is a text that takes them."""
+    takes = name in spec.rules.references and spec.parameters["properties"][name].get("type", "string") == "string"
+    return [f"${n}" for n in range(1, sources.results + 1)] if takes else []
 
 
-def _quotation(texts: Sequence[str], references: Sequence[str]) -> str | None:
-    """Return the string of a run of whole words of one line of the texts."""
-    lines: list[str] = []
-    room = MAX_CHARS
-    for text in reversed(texts):
-        for line in re.split(r'["\\\x00-\x1f]+', text):
-            if line.strip() and room > 0 and line not in lines:
-                lines.append(line[:room])
-                room -= len(line)
-    runs = [f"%regex {json.dumps({'substring_words': line}, ensure_ascii=False)}" for line in lines]
-    whole = [_lark(reference) for reference in references]
-    return f'"\\"" ({" | ".join([*runs, *whole])}) "\\""' if runs or whole else None
+@lru_cache(maxsize=128)
+def _terminal(texts: tuple[str, ...], others: tuple[str, ...], form: Form) -> tuple[str, str]:
+    """Return the name and the body of the terminal of these values; no body where there are none.
+
+    One terminal, since as many rules take the lexer three times as long to build.
+    """
+    choices = list(map(lark_text, others))
+    if written := form.alternatives(texts):
+        choices.append(_around(f"({written})", form))
+    body = " | ".join(choices)
+    return f"SPAN_{hashlib.blake2b(body.encode(), digest_size=12).hexdigest().upper()}", body
 
 
-def _with_numbers(sources: Sources) -> str:
-    """Return the string in which every number was seen, is small, or refers to a result."""
-    numbers = " | ".join(_lark(number) for number in _numbers(sources.seen, written=True))
-    return f'"\\"" ({_NO_NUMBER})? (({numbers}) {_NO_NUMBER})* ({numbers})? "\\""'
+def _quotation(texts: tuple[str, ...], references: Sequence[str], form: Form) -> str | None:
+    """Return the text of a run of whole words of one line of the texts."""
+    runs = [f"%regex {json.dumps({'substring_words': line}, ensure_ascii=False)}" for line in _lines(texts, form)]
+    choices = [*runs, *map(lark_text, references)]
+    return _around(f"({' | '.join(choices)})", form) if choices else None
 
 
-def _numbers(texts: Sequence[str], *, written: bool = False) -> list[str]:
+@lru_cache(maxsize=64)
+def _lines(texts: tuple[str, ...], form: Form) -> tuple[str, ...]:
+    """Return the lines of the window, none of its words cut in two."""
+    lines: dict[str, None] = {}
+    for text, length in newest(texts):
+        shown = text[-length:] if length else ""
+        if length < len(text) and not text[-length - 1].isspace():
+            shown = shown[len(_WORD.match(shown)[0]) :]  # type: ignore[index]  # may be empty
+        lines |= {line: None for line in (_UNQUOTED if form.is_json else _UNBROKEN).split(shown) if line.strip()}
+    return tuple(lines)
+
+
+def _with_numbers(seen: tuple[str, ...], form: Form) -> str:
+    """Return the text in which every number was seen, is small, or refers to a result."""
+    numbers = " | ".join(map(lark_text, _numbers(seen, written=True)))
+    free = _NO_NUMBER if form.is_json else _NO_NUMBER_RAW
+    return _around(f"({free})? (({numbers}) {free})* ({numbers})?", form)
+
+
+def _around(inside: str, form: Form) -> str:
+    opens = f"{lark_text(form.opens)} " if form.opens else ""
+    return f"{opens}{inside} {lark_text(form.closes)}"
+
+
+@lru_cache(maxsize=64)
+def _numbers(texts: tuple[str, ...], *, written: bool = False) -> tuple[str, ...]:
     """Return the numbers of the texts, newest first, with the small ones; `written` keeps thousands separators."""
+    found = [number for text in reversed(texts) for number in _numbers_in(text, written=written)]
+    return _newest([*found, *map(str, SMALL_NUMBERS)])
+
+
+@lru_cache(maxsize=256)
+def _numbers_in(text: str, *, written: bool) -> tuple[str, ...]:
     found: list[str] = []
-    for text in reversed(texts):
-        for match in _NUMBER.findall(text[-MAX_CHARS:]):
-            bare = match.replace(",", "")
-            found += [match, bare] if written else [str(int(bare)) if bare.isdigit() else bare.lstrip("0") or "0"]
-        found += [str(_WORDS[word]) for word in re.findall(r"[a-z]+", text.lower()) if word in _WORDS]
-    return _newest([*found, *(str(number) for number in SMALL_NUMBERS)])
+    start = max(0, len(text) - MAX_CHARS)
+    while 0 < start < len(text) and (text[start - 1].isdigit() or text[start - 1] in ",."):
+        start += 1  # into no number
+    for match in _NUMBER.findall(text, start):
+        bare = match.replace(",", "")
+        found += [match, bare] if written else [str(int(bare)) if bare.isdigit() else bare.lstrip("0") or "0"]
+    found += [str(_WORDS[word]) for word in re.findall(r"[a-z]+", text.lower()) if word in _WORDS]
+    return _newest(found)
 
 
-def _newest(found: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(found))[:MAX_LITERALS]
+@lru_cache(maxsize=256)
+def _marked(text: str) -> tuple[str, ...]:
+    return tuple(word for word in spans(text, None) if " " not in word and _MARKED.search(word))
 
 
-def _choice(texts: Sequence[str]) -> str | None:
-    return f"({' | '.join(_lark(text) for text in texts)})" if texts else None
+def _newest(found: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(found))[:MAX_KNOWN]
 
 
-def _lark(text: str) -> str:
-    """Return `text` as a Lark string; llguidance's lexer refuses bare control characters, and knows `\\u`."""
-    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(text, ensure_ascii=False))
-
-
-def texts_by_trust(told: Iterable[tuple[str, bool]]) -> Mapping[str, list[str]]:
-    """Return texts as `Sources` takes them; each is given with whether it is trusted."""
-    pairs = list(told)
-    return {"trusted": [text for text, trusted in pairs if trusted], "seen": [text for text, _ in pairs]}
+def _lark_choice(texts: Sequence[str]) -> str | None:
+    return f"({' | '.join(map(lark_text, texts))})" if texts else None

@@ -15,16 +15,24 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from agentkit.engine.dialects import Vocabulary
+from agentkit.engine.dialects.arguments import ArgumentRules
 from agentkit.engine.dialects.chat_contents import Controls
 from agentkit.engine.dialects.chat_families import Family, calls_text
-from agentkit.engine.dialects.chat_grammar import call_rules, opens_with_control, text_rules
+from agentkit.engine.dialects.chat_grammar import (
+    argument_rules,
+    call_rules,
+    opens_with_control,
+    text_rules,
+    thought_rules,
+)
 from agentkit.engine.dialects.chat_reader import ChatReader
 from agentkit.engine.dialects.chat_template import ChatTemplate
 from agentkit.engine.dialects.chat_turns import function_of, turns_of
+from agentkit.engine.dialects.grounding import Sources, sources_of
 from agentkit.engine.grammar import json_rule
 from agentkit.errors import AgentkitError, CannotEnforce, ModelError
-from agentkit.messages import step_message
-from agentkit.protocols import Request
+from agentkit.messages import meta, step_message
+from agentkit.protocols import Ground, Request
 from agentkit.types import JsonSchema, Step, ToolCall, ToolSpec
 
 __all__ = ["Chat"]
@@ -70,8 +78,10 @@ class Chat:
         self._check_tools(request)
         turns = turns_of(request.messages, request.tools, self._family, self._template)
         tools = [] if self._family.is_told else [function_of(spec) for spec in request.tools]
+        thinks = request.thinking > 0
+        header = "" if thinks else self._template.header
         tokens = self._controls.tokens(
-            [turns, tools], lambda given: self._template.render(*given) + self._template.header
+            [turns, tools], lambda given: self._template.render(*given, thinks=thinks) + header
         )
         if self._vocabulary.adds_bos and tokens[:1] != [self._vocabulary.bos_id]:
             tokens.insert(0, self._vocabulary.bos_id)
@@ -92,11 +102,16 @@ class Chat:
         return [*self._vocabulary.tokenise(lead + step.text + gap), *calls, self.end_id]
 
     def grammar(self, request: Request) -> str:
-        """Return the grammar: text, or calls of the tools given."""
+        """Return the grammar: text, or calls of the tools given; after thinking, where it is asked for."""
         self._check_tools(request)
-        calls = request.tools if "calls" in request.allow else ()
+        tools = request.tools if "calls" in request.allow else ()
+        grounding = _grounding(request)
+        calls = argument_rules(self._family, tools, grounding)
         if "final" not in request.allow and not calls:
-            raise CannotEnforce(f"{self.name} writes final answers and calls only: allow final, or give a tool")
+            why = "allow final, or give a tool"
+            if tools:
+                why = "and nothing was said that the grounded arguments of the tools can be taken from; allow final"
+            raise CannotEnforce(f"{self.name} writes final answers and calls only: {why}")
         alternatives: list[str] = []
         rules: list[str] = []
         has_answer = "final" in request.allow and request.output is not None
@@ -104,25 +119,41 @@ class Chat:
             alternatives.append("calls")
             lead, first = self._leads[1], _calls_so_far(request)
             rules += call_rules(self._family, calls, self._controls, first=first, lead=lead, beside_json=has_answer)
+            rules += grounding.terminals
         if has_answer:
             alternatives.append("answer")
             rules.append(f"answer: {json_rule(request.output or {})}")
         elif "final" in request.allow:
             alternatives.append("text")
-            follow = self._gap is not None
-            rules += text_rules(self._family, self._controls, with_calls=bool(calls), calls_follow=follow)
-        return "\n".join([f"start: {' | '.join(alternatives)}", *rules])
+            follow = self._gap is not None and bool(calls)
+            rules += text_rules(self._family, self._controls, with_calls=bool(tools), calls_follow=follow)
+        start = " | ".join(alternatives)
+        if request.thinking:
+            start = f"thought ({start})"
+            rules += thought_rules(self._thought(request), self._controls, most=request.thinking)
+        return "\n".join([f"start: {start}", *rules])
 
     def schemas(self, request: Request) -> Mapping[str, JsonSchema]:
         """Return the tools' schemas, and the answer's."""
         named: dict[str, JsonSchema] = {f"tool '{spec.name}'": spec.parameters for spec in request.tools}
         return named if request.output is None else {**named, "the output schema": request.output}
 
+    def grounds(self, request: Request) -> Mapping[str, Mapping[str, Ground]]:
+        """Return what each grounded argument of each tool may be taken from."""
+        grounding = _grounding(request)
+        return {spec.name: grounding.grounds(spec) for spec in request.tools if grounding.held(spec)}
+
     def reader(self, request: Request) -> ChatReader:
         """Return a reader for one step."""
         tools = _by_name(request.tools) if "calls" in request.allow else {}
         return ChatReader(
-            self._vocabulary, self._controls, self._family, tools, first=_calls_so_far(request), gap=self._gap or ""
+            self._vocabulary,
+            self._controls,
+            self._family,
+            tools,
+            first=_calls_so_far(request),
+            gap=self._gap or "",
+            thought=self._thought(request) if request.thinking else None,
         )
 
     def fault(self) -> str:
@@ -147,6 +178,18 @@ class Chat:
             return "it leaves out the tools, or writes turns in another order"
         read = [(one.tool, dict(one.arguments)) for one in found.calls]
         return "" if read == [(_CALL.tool, dict(_CALL.arguments))] else f"a call was read back as {read}"
+
+    def _thought(self, request: Request) -> tuple[str, str]:
+        """Return what stands around the model's thinking.
+
+        Raises:
+            CannotEnforce: its template knows none.
+        """
+        if self._template.thought is None:
+            raise CannotEnforce(
+                f"this model's chat template knows no thinking ({request.thinking} tokens were allowed)"
+            )
+        return self._template.thought
 
     def _find_gap(self) -> str | None:
         """Return what the template puts between text and a call after it; None where it does not keep both."""
@@ -190,3 +233,11 @@ def _by_name(tools: Sequence[ToolSpec]) -> dict[str, ToolSpec]:
 
 def _calls_so_far(request: Request) -> int:
     return sum(len(message.tool_calls) for message in request.messages if isinstance(message, AIMessage))
+
+
+def _grounding(request: Request) -> ArgumentRules:
+    """Return the rules of grounded arguments; where nothing is grounded, no text is looked at."""
+    if not any(spec.rules.grounded for spec in request.tools):
+        return ArgumentRules(Sources.of(()))
+    results = [meta(message).get("result", 0) for message in request.messages if isinstance(message, ToolMessage)]
+    return ArgumentRules(sources_of(request.messages, results=max(results, default=0)))

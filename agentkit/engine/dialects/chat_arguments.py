@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from agentkit.engine.dialects.arguments import JSON_TEXT, ArgumentRules, Form, check_grounded, definitions_of
 from agentkit.engine.dialects.plain import arguments_json
-from agentkit.engine.grammar import FREE_FORMATS, json_rule
+from agentkit.engine.grammar import FREE_FORMATS, json_rule, lark_text
 from agentkit.errors import CannotEnforce
 from agentkit.types import JsonSchema, ToolSpec
 
-__all__ = ["JSON", "TAGS", "Arguments", "lark_text"]
+__all__ = ["JSON", "TAGS", "Arguments"]
 
 _NOTES = frozenset({"type", "title", "description", "default", "examples"})
 _LIMITS = frozenset({"minLength", "maxLength", "pattern"})
@@ -24,8 +24,12 @@ class Arguments(Protocol):
     ends_with: str  # the character that whole arguments end with
     streams: bool  # whether what is written so far is the beginning of their JSON text
 
-    def rules(self, name: str, spec: ToolSpec) -> list[str]:
-        """Return the Lark rules of the arguments, the first of them called `name`."""
+    def rules(self, name: str, spec: ToolSpec, grounding: ArgumentRules) -> list[str] | None:
+        """Return the Lark rules of the arguments, the first called `name`; None where a required one cannot be given.
+
+        Raises:
+            CannotEnforce: the schema says more than this way of writing can hold.
+        """
         ...
 
     def write(self, arguments: Mapping[str, Any], spec: ToolSpec | None) -> str:
@@ -47,8 +51,9 @@ class _Json:
     ends_with = "}"
     streams = True
 
-    def rules(self, name: str, spec: ToolSpec) -> list[str]:
-        return [f"{name}: {json_rule(spec.parameters)}"]
+    def rules(self, name: str, spec: ToolSpec, grounding: ArgumentRules) -> list[str] | None:
+        held = grounding.call(spec) if grounding.held(spec) else json_rule(spec.parameters)
+        return None if held is None else [f"{name}: {held}"]
 
     def write(self, arguments: Mapping[str, Any], spec: ToolSpec | None) -> str:
         return arguments_json(arguments)
@@ -70,15 +75,22 @@ class _Tags:
     ends_with = ">"
     streams = False
     _open, _close, _after = "<parameter=", "\n</parameter>\n", "</function>"
+    _form = Form(opens="", closes=_close, is_json=False)
 
-    def rules(self, name: str, spec: ToolSpec) -> list[str]:
+    def rules(self, name: str, spec: ToolSpec, grounding: ArgumentRules) -> list[str] | None:
         required = set(spec.parameters.get("required", ()))
         members, rules = [], []
+        if grounding.held(spec):
+            check_grounded(spec)
         for n, (key, schema) in enumerate(_properties(spec).items()):
             member = f"{name}_{n}"
-            members.append(f"{member}{'' if key in required else '?'}")
-            rules.append(f"{member}: {lark_text(f'{self._open}{key}>' + chr(10))} {member}_value")
-            rules += self._value(f"{member}_value", key, schema, spec)
+            value = self._value(f"{member}_value", key, schema, spec, grounding)
+            if not value and key in required:
+                return None
+            if value:
+                members.append(f"{member}{'' if key in required else '?'}")
+                rules.append(f"{member}: {lark_text(f'{self._open}{key}>' + chr(10))} {member}_value")
+                rules += value
         return [f"{name}: {' '.join(members) or lark_text('')}", *rules]
 
     def write(self, arguments: Mapping[str, Any], spec: ToolSpec | None) -> str:
@@ -104,10 +116,15 @@ class _Tags:
             place = len(text) - len(after)
         return (found, place) if text.startswith(self._after, place) else None
 
-    def _value(self, name: str, key: str, schema: JsonSchema, spec: ToolSpec) -> list[str]:
+    def _value(self, name: str, key: str, schema: JsonSchema, spec: ToolSpec, grounding: ArgumentRules) -> list[str]:
+        """Return the rules of a value and of what closes it; none where it cannot be given."""
+        if key in grounding.held(spec):
+            is_raw = _is_text(schema)
+            held = grounding.value(key, spec, self._form if is_raw else JSON_TEXT)
+            closed = "" if is_raw else f" {lark_text(self._close)}"
+            return [] if held is None else [f"{name}: {held}{closed}"]
         if not _is_text(schema):
-            root = {word: spec.parameters[word] for word in ("$defs", "definitions") if word in spec.parameters}
-            return [f"{name}: {json_rule({**root, **schema})} {lark_text(self._close)}"]
+            return [f"{name}: {json_rule({**definitions_of(spec.parameters), **schema})} {lark_text(self._close)}"]
         choices = [schema["const"]] if "const" in schema else schema.get("enum", ())
         if choices:
             return [f"{name}: ({' | '.join(map(lark_text, choices))}) {lark_text(self._close)}"]
@@ -122,11 +139,6 @@ class _Tags:
 
 JSON: Arguments = _Json()
 TAGS: Arguments = _Tags()
-
-
-def lark_text(text: str) -> str:
-    """Return `text` as a Lark string; llguidance's lexer refuses some bare control characters."""
-    return re.sub(r"[\x7f-\x9f\u2028\u2029]", lambda odd: f"\\u{ord(odd[0]):04x}", json.dumps(text, ensure_ascii=False))
 
 
 def _patterns(schema: JsonSchema) -> Sequence[str]:

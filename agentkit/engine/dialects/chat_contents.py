@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from agentkit.engine.dialects import Vocabulary
-from agentkit.engine.dialects.chat_arguments import lark_text
 from agentkit.engine.dialects.chat_template import as_json
+from agentkit.engine.grammar import lark_text
 
 __all__ = ["Controls"]
 
@@ -31,6 +31,7 @@ class Controls:
         self.ids = frozenset(self._ids.values())
         self._texts = sorted((text for text in self._ids if len(text) > 1), key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, self._texts)) or r"(?!)")
+        self.literal = lru_cache(maxsize=1024)(self._literal)  # the same few texts for each request
 
     def __contains__(self, text: str) -> bool:
         """Whether `text` is a control token's."""
@@ -41,7 +42,7 @@ class Controls:
         found = self._pattern.match(text)
         return self._ids[found.group()] if found else None
 
-    def literal(self, text: str) -> str:
+    def _literal(self, text: str) -> str:
         """Return `text` in Lark, its control tokens as themselves; nothing for nothing."""
         parts, place = [], 0
         for found in self._pattern.finditer(text):

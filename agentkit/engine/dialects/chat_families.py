@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from string import Template
 
 from agentkit.engine.dialects.chat_arguments import JSON, TAGS, Arguments
 from agentkit.types import ToolCall, ToolSpec
@@ -33,11 +32,11 @@ class Family:
 
     def head_of(self, tool: str, number: int) -> str:
         """Return what stands before the arguments of call `number` of the conversation, from 0."""
-        return Template(self.head).substitute(name=tool, id=call_id(number))
+        return self.head.replace("$id", call_id(number)).replace("$name", tool)
 
     def tail_of(self, number: int) -> str:
         """Return what stands after them."""
-        return Template(self.tail).substitute(id=call_id(number))
+        return self.tail.replace("$id", call_id(number))
 
     @property
     def has_ids(self) -> bool:

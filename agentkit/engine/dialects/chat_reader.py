@@ -10,7 +10,7 @@ from agentkit.engine.dialects.chat_contents import Controls
 from agentkit.engine.dialects.chat_families import Family
 from agentkit.engine.dialects.chat_grammar import frames_of
 from agentkit.engine.dialects.plain import arguments_json, call_of
-from agentkit.protocols import ArgumentsDelta, Delta, TextDelta
+from agentkit.protocols import ArgumentsDelta, Delta, TextDelta, ThinkingDelta
 from agentkit.types import Step, StepKind, ToolCall, ToolSpec
 
 __all__ = ["ChatReader"]
@@ -18,6 +18,8 @@ __all__ = ["ChatReader"]
 
 class ChatReader:
     """Reads one step. Text shows as it comes, but for white space that calls may follow; so do JSON arguments."""
+
+    is_done = False
 
     def __init__(
         self,
@@ -28,6 +30,7 @@ class ChatReader:
         *,
         first: int,
         gap: str,
+        thought: tuple[str, str] | None = None,
     ) -> None:
         """Keep what the step may say.
 
@@ -38,6 +41,7 @@ class ChatReader:
             tools: those that may be called, by name; none: all is text.
             first: how many calls the conversation has had.
             gap: what stands between text and calls, and belongs to neither.
+            thought: what stands around the thinking that comes first; None: there is none.
         """
         self._vocabulary, self._controls, self._family, self._tools = vocabulary, controls, family, tools
         self._first, self._gap = first, gap
@@ -46,7 +50,9 @@ class ChatReader:
         self._ends = {*vocabulary.end_ids, vocabulary.turn_end_id}
         self._ids: list[int] = []
         self._follows_control = False
-        self._part = "start"  # then "text", "head" before a call's arguments, or "arguments"
+        self._thought = thought or ("", "")
+        self._thinking = ""
+        self._part = "thought" if thought else "start"  # then "text", "head" before a call's arguments, or "arguments"
         self._said = ""
         self._waiting = ""  # read, and not known yet what it is; or the arguments so far
         self._tool = ""
@@ -66,6 +72,8 @@ class ChatReader:
         text = self._text(token)
         self._follows_control = token in self._controls.ids or (self._follows_control and not text)
         self._waiting += text
+        if self._part == "thought":
+            shown = self._think()
         if self._part in ("start", "head"):
             text = self._find_head()
         if self._part == "arguments":
@@ -91,10 +99,28 @@ class ChatReader:
 
     def finish(self, *, whole: bool) -> Step:
         """Return the step; a call that was cut off is left out of it."""
-        is_cut = self._part in ("head", "arguments") and not whole
+        is_cut = self._part in ("thought", "head", "arguments") and not whole
         text = self._said if self._calls or is_cut else self._said + self._waiting
         kind: StepKind = "calls" if self._calls else "final"
-        return Step(kind=kind, text=text, calls=tuple(self._calls), token_ids=() if is_cut else tuple(self._ids))
+        ids = () if is_cut else tuple(self._ids)
+        return Step(kind=kind, text=text, calls=tuple(self._calls), thinking=self._thinking.strip(), token_ids=ids)
+
+    def _think(self) -> list[Delta]:
+        """Take what waits as thinking, but for what may be its end; after that the step begins."""
+        before, after = (mark.strip() for mark in self._thought)
+        waiting = self._waiting.lstrip() if not self._thinking else self._waiting
+        if not self._thinking and before.startswith(waiting[: len(before)]):
+            waiting = waiting[len(before) :]
+            if not waiting.strip():
+                return []
+        text, closed, rest = waiting.partition(after)
+        if closed:
+            self._part, self._waiting = "start", rest.lstrip()
+        else:
+            held = next((n for n in range(len(after) - 1, 0, -1) if waiting.endswith(after[:n])), 0)
+            text, self._waiting = waiting[: len(waiting) - held], waiting[len(waiting) - held :]
+        self._thinking += text
+        return [ThinkingDelta(text=text)] if text else []
 
     def _find_head(self) -> str:
         """Look for what stands before a call's arguments; return what is written of those."""

@@ -22,8 +22,8 @@ from agentkit.errors import EngineError, ModelError
 __all__ = ["ChatTemplate", "as_json"]
 
 DATE = datetime(2024, 7, 26)  # Llama 3's own default; a tool tells the time
-_THOUGHT = {  # begin: end
-    "<think>": "\n</think>\n\n",
+_THOUGHT = {  # what thinking begins with: what it ends with
+    "<think>\n": "\n</think>\n\n",
     "<|START_THINKING|>": "<|END_THINKING|>",
     "[THINK]": "[/THINK]",
     "Here are my reasoning steps:": "\n[BEGIN FINAL RESPONSE]\n",
@@ -52,14 +52,19 @@ class ChatTemplate:
             raise ModelError(f"the model's chat template is not valid ({error}); fetch another conversion") from error
 
     def render(
-        self, turns: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = (), *, asks: bool = True
+        self,
+        turns: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] = (),
+        *,
+        asks: bool = True,
+        thinks: bool = False,
     ) -> str:
-        """Return the text of `turns`; with `asks`, up to where the model's next turn begins.
+        """Return the text of `turns`; with `asks`, up to where the model's next turn begins, with `thinks` by thinking.
 
         Raises:
             EngineError: the template refuses them.
         """
-        return self._render(turns, list(tools) or self._no_tools, asks=asks)
+        return self._render(turns, list(tools) or self._no_tools, asks=asks, thinks=thinks)
 
     @cached_property
     def takes_system(self) -> bool:
@@ -84,17 +89,34 @@ class ChatTemplate:
         found, said, _ = whole.removeprefix(before).partition(_SECOND)
         if whole.startswith(before) and said and found.strip():
             return found
-        return next((close for begin, close in _THOUGHT.items() if before.rstrip().endswith(begin)), "")
+        return next((close for begin, close in _THOUGHT.items() if before.rstrip().endswith(begin.rstrip())), "")
+
+    @cached_property
+    def thought(self) -> tuple[str, str] | None:
+        """What the model writes before and after its thinking; nothing before it where the prompt begins it.
+
+        None: the template knows no thinking.
+        """
+        prompt = self._render([{"role": "user", "content": _FIRST}], self._no_tools, thinks=True).rstrip()
+        for begin, close in _THOUGHT.items():
+            if begin.rstrip() in self.source:
+                return ("" if prompt.endswith(begin.rstrip()) else begin), close
+        return None
 
     def _render(
-        self, turns: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None, *, asks: bool = True
+        self,
+        turns: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None,
+        *,
+        asks: bool = True,
+        thinks: bool = False,
     ) -> str:
         try:
             return self._template.render(
                 messages=[dict(turn) for turn in turns],
                 tools=tools,
                 add_generation_prompt=asks,
-                enable_thinking=False,
+                enable_thinking=thinks,
                 date_string=DATE.strftime("%d %b %Y"),
                 **self._tokens,
             )

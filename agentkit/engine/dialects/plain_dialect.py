@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
 from agentkit.engine.dialects import Vocabulary, plain, text_of
-from agentkit.engine.dialects.arguments import Sources, call_rule, text_terminal, texts_by_trust
+from agentkit.engine.dialects.arguments import ArgumentRules, text_terminal
+from agentkit.engine.dialects.grounding import Sources, sources_of
 from agentkit.engine.dialects.plain_read import PlainReader
 from agentkit.engine.grammar import json_rule
 from agentkit.errors import CannotEnforce, ModelFileError, UnsupportedPart
 from agentkit.messages import meta, step_of
-from agentkit.protocols import Request
+from agentkit.protocols import Ground, Request
 from agentkit.types import JsonSchema, Step, ToolSpec
 
 __all__ = ["Plain"]
@@ -56,14 +58,16 @@ class Plain:
 
     def step(self, step: Step, request: Request) -> list[int]:
         """Return the tokens of `step`: its own if they read back as it, else as `plain/1` writes it."""
-        return self._step(step, request.tools, self._conversation(request).results)
+        return self._step(step, request.tools, _results(request.messages))
 
     def grammar(self, request: Request) -> str:
         """Return the grammar of the steps allowed, tags and references limited to what exists."""
-        results = self._conversation(request).results
-        references = sorted({_IDS[plain.reference(n).text] for n in results})
+        if request.thinking:
+            raise CannotEnforce("models that speak plain/1 have not learnt to think; set engine.thinking to 0")
+        references = sorted({_IDS[plain.reference(n).text] for n in _results(request.messages)})
         kinds = [kind for kind in _KINDS if kind in request.allow]
-        calls = self._calls(request, max(results, default=0)) if "calls" in request.allow else {}
+        arguments = self._arguments(request)
+        calls = _calls(request.tools, arguments) if "calls" in request.allow else {}
         if not kinds and not calls:
             raise CannotEnforce("no kind of step is left: allow final, ask or decline, or give a tool")
         alternatives = [f"<[{_IDS[f'<{kind}>']}]> {_body(kind, request)}" for kind in kinds]
@@ -71,27 +75,29 @@ class Plain:
         if calls:
             alternatives.append(f"call{{1,{MAX_CALLS}}}")
             rules.append(f"call: <[{_IDS['<call>']}]> ({' | '.join(f'tool{n}' for n in calls)})")
-            rules += [f"tool{n}: <[{_IDS[plain.tag(n).text]}]> {arguments}" for n, arguments in calls.items()]
+            rules += [f"tool{n}: <[{_IDS[plain.tag(n).text]}]> {rule}" for n, rule in calls.items()]
+            rules += arguments.terminals
         if any(_body(kind, request) == "text" for kind in kinds):
             rules.append("text: TEXT (ref TEXT?)* | (ref TEXT?)+" if references else "text: TEXT")
             rules.append(self._text(request))
             rules += [f"ref: {' | '.join(f'<[{token}]>' for token in references)}"] if references else []
         return "\n".join([f"start: {' | '.join(alternatives)}", *rules])
 
-    def _calls(self, request: Request, results: int) -> dict[int, str]:
-        """Return the grammar of each tool's arguments by the tool's number; tools that cannot be called are left out."""
-        sources = self._sources(request, results)
-        rules = {n: call_rule(spec, sources) for n, spec in enumerate(request.tools)}
-        return {n: rule for n, rule in rules.items() if rule is not None}
+    def grounds(self, request: Request) -> Mapping[str, Mapping[str, Ground]]:
+        """Return what each grounded argument of each tool may be taken from."""
+        arguments = self._arguments(request)
+        return {spec.name: arguments.grounds(spec) for spec in request.tools if arguments.held(spec)}
+
+    def _arguments(self, request: Request) -> ArgumentRules:
+        return ArgumentRules(self._sources(request, max(_results(request.messages), default=0)))
 
     def _text(self, request: Request) -> str:
         if not self._quotes:
             return r"TEXT: /(.|\n)+/"
-        return text_terminal(self._sources(request, 0), [spec.name for spec in request.tools])
+        return text_terminal(self._sources(request), tuple(spec.name for spec in request.tools))
 
-    def _sources(self, request: Request, results: int) -> Sources:
-        told = [_told(message) for message in request.messages if not isinstance(message, AIMessage)]
-        return Sources(**texts_by_trust(told), results=results, quotes=self._quotes)
+    def _sources(self, request: Request, results: int = 0) -> Sources:
+        return sources_of(request.messages, results=results, quotes=self._quotes)
 
     def schemas(self, request: Request) -> Mapping[str, JsonSchema]:
         """Return the tools' schemas, and the answer's."""
@@ -100,8 +106,7 @@ class Plain:
 
     def reader(self, request: Request) -> PlainReader:
         """Return a reader for one step."""
-        results = self._conversation(request).results
-        return PlainReader(self._vocabulary.pieces, _tool_tokens(request.tools), results)
+        return PlainReader(self._vocabulary.pieces, _tool_tokens(request.tools), _results(request.messages))
 
     def _conversation(self, request: Request) -> _Conversation:
         messages = list(request.messages)
@@ -184,10 +189,21 @@ class _Conversation:
     count: int = 0
 
 
-def _told(message: BaseMessage) -> tuple[str, bool]:
-    """Return a message's words, and whether they are the user's or configuration's; a nudge may quote anybody."""
-    own = isinstance(message, HumanMessage) or (isinstance(message, SystemMessage) and not _kind(message))
-    return text_of(message), own and meta(message).get("trust") != "untrusted"
+def _calls(tools: Sequence[ToolSpec], arguments: ArgumentRules) -> dict[int, str]:
+    """Return the grammar of each tool's arguments by the tool's number; tools that cannot be called are left out."""
+    rules = {n: arguments.kept(spec, "plain", partial(arguments.call, spec)) for n, spec in enumerate(tools)}
+    return {n: rule for n, rule in rules.items() if rule is not None}
+
+
+def _results(messages: Sequence[BaseMessage]) -> dict[int, str]:
+    """Return the texts of the results that can be referred to, by number."""
+    done: dict[int, str] = {}
+    number = 0
+    for message in messages:
+        if isinstance(message, ToolMessage):
+            number = meta(message).get("result", number + 1)
+            done[(number - 1) % plain.MAX_REFERENCES + 1] = text_of(message)
+    return done
 
 
 def _body(kind: str, request: Request) -> str:

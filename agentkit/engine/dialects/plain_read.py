@@ -22,6 +22,8 @@ _REFERENCES = {_IDS[f"<r{n}>"]: n for n in range(1, plain.MAX_REFERENCES + 1)}
 class PlainReader:
     """Reads one step. A token that cannot stand where it stands raises ValueError."""
 
+    is_done = False
+
     def __init__(self, pieces: Sequence[bytes], tags: Mapping[int, str], results: Mapping[int, str]) -> None:
         """Keep what the step may refer to.
 

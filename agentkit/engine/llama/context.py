@@ -7,10 +7,9 @@ kept); an aborted or failed batch leaves every sequence as it was before it. Own
 from __future__ import annotations
 
 import ctypes
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,8 +46,7 @@ class ContextOptions:
     embeddings: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """What one sequence reads in a batch: `tokens` after what it holds; `rows` are the indices with logits wanted."""
 
     sequence: int
@@ -97,25 +95,29 @@ class Context:
             NoRoom: the pool is full. Aborted: the flag was set. Both leave every sequence as it was.
             EngineError: the batch is not one that can be read, or llama.cpp refused it; the same holds.
         """
-        total = sum(len(part.tokens) for part in parts)
-        rows = sum(len(part.rows) for part in parts)
+        total, rows, seen = 0, 0, set[int]()
+        for sequence, tokens, wanted in parts:
+            if not 0 <= sequence < self.live:
+                raise EngineError("a sequence that is only held cannot be read into; this is a defect of agentkit")
+            if sequence in seen or not tokens:
+                raise EngineError("a sequence is twice in a batch, or without tokens; this is a defect of agentkit")
+            if self._held[sequence] + len(tokens) > self.size:
+                raise NoRoom
+            seen.add(sequence)
+            total, rows = total + len(tokens), rows + len(wanted)
         if not 0 < total <= self.batch_tokens or rows > self.max_rows:
             raise EngineError(
                 f"a batch of {total} tokens and {rows} rows; at most {self.batch_tokens}, {self.max_rows}"
             )
-        if any(not 0 <= part.sequence < self.live for part in parts):
-            raise EngineError("a sequence that is only held cannot be read into; this is a defect of agentkit")
-        if len({part.sequence for part in parts}) < len(parts) or not all(part.tokens for part in parts):
-            raise EngineError("a sequence is twice in a batch, or without tokens; this is a defect of agentkit")
-        if any(self._held[part.sequence] + len(part.tokens) > self.size for part in parts):
-            raise NoRoom
         status = C.llama_decode(self._handle, self._batch.fill(parts, self._held))
         if status:
             self._undo(parts, status, total)
-        for part in parts:
-            self._held[part.sequence] += len(part.tokens)
-        starts = itertools.accumulate((len(part.tokens) for part in parts), initial=0)
-        return [[self._row(start + n) for n in part.rows] for part, start in zip(parts, starts, strict=False)]
+        found, start = [], 0
+        for sequence, tokens, wanted in parts:
+            self._held[sequence] += len(tokens)
+            found.append([self._row(start + n) for n in wanted])
+            start += len(tokens)
+        return found
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Have `target`, which must hold nothing, hold the first `length` tokens of `source`: no cell is copied.
@@ -250,14 +252,14 @@ class _Batch:
     def fill(self, parts: Sequence[Part], held: Sequence[int]) -> Any:
         """Return the batch of these parts, each after what its sequence holds."""
         at = 0
-        for part in parts:
-            end = at + len(part.tokens)
-            first = held[part.sequence]
-            self._token[at:end] = part.tokens
-            self._position[at:end] = self._counting[first : first + len(part.tokens)]
-            self._ids[at:end] = part.sequence
+        for sequence, tokens, rows in parts:
+            end = at + len(tokens)
+            first = held[sequence]
+            self._token[at:end] = tokens
+            self._position[at:end] = self._counting[first : first + len(tokens)]
+            self._ids[at:end] = sequence
             self._output[at:end] = self._all_out
-            for row in part.rows:
+            for row in rows:
                 self._output[at + row] = 1
             at = end
         self._batch.n_tokens = at

@@ -7,7 +7,6 @@ Takes no images yet; they are refused.
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -78,20 +77,10 @@ class LlamaEngine:
         Raises:
             ModelNotFound, ModelFileError, ModelError: it cannot be had, read or loaded.
         """
-        key = Key(
-            real=(resolved := Path(path).resolve()),
-            path=Path(path).absolute(),
-            changed_ns=resolved.stat().st_mtime_ns if resolved.exists() else 0,
-            context=context,
-            threads=threads,
-            gpu_layers=gpu_layers,
-            dialect=dialect,
-            live=live,
-            cache_mb=cache_mb,
-            cache_dir=None if cache_dir is None else Path(cache_dir).absolute(),
-            process=os.getpid(),
-            exact=exact,
-        )
+        key = Key.of(
+            path, cache_dir, context=context, threads=threads, gpu_layers=gpu_layers, dialect=dialect, live=live,
+            cache_mb=cache_mb, exact=exact,
+        )  # fmt: skip
         self._shared: Loaded | None = join(key)
         try:
             for name, file in (adapters or {}).items():
@@ -246,6 +235,7 @@ def _work(loaded: Loaded, request: Request, job: Job | None) -> Work:
         choices=dialect.choices,
         has_output=request.output is not None,
         only_tool=request.tools[0].name if len(request.tools) == 1 else "",
+        grounds=lambda: dialect.grounds(request),
         emit=_nowhere if job is None else lambda delta: job.put(delta),
     )
 

@@ -273,6 +273,7 @@ class _Generation:
         if step.calls and not self._tool_logprobs and work.only_tool:
             self._tool_logprobs = {step.calls[0].tool: 0.0}
         forced = sum(taken.is_forced for taken in self._taken)
+        grounds = work.grounds() if step.calls else {}
         return Reply(
             step=step,
             usage=Usage(
@@ -286,6 +287,7 @@ class _Generation:
             assurance="enforced" if self._ended else "none",
             logprobs=tuple(taken.logprob for taken in self._taken if taken.logprob is not None),
             tool_logprobs=self._tool_logprobs,
+            grounds={tool: about for tool, about in grounds.items() if any(call.tool == tool for call in step.calls)},
         )
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,19 @@ class Key:
     cache_dir: Path | None
     process: int
     exact: bool = False  # slower, with twice the memory for what is read, and the same in any batch to 1e-4
+
+    @classmethod
+    def of(cls, path: Path | str, cache_dir: Path | str | None, **given: Any) -> Key:
+        """Return the key of a file for this process; what is `given` are the other fields."""
+        resolved = Path(path).resolve()
+        return cls(
+            real=resolved,
+            path=Path(path).absolute(),
+            changed_ns=resolved.stat().st_mtime_ns if resolved.exists() else 0,
+            cache_dir=None if cache_dir is None else Path(cache_dir).absolute(),
+            process=os.getpid(),
+            **given,
+        )
 
 
 class Loaded:

@@ -15,8 +15,8 @@ import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from agentkit.engine.llama.adapters import AdapterSet
 from agentkit.engine.llama.context import Aborted, Context, Logits, NoRoom, Part
@@ -40,8 +40,11 @@ class Open:
     adapters: AdapterSet = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+def _as_it_is(_: int, row: Logits) -> Logits:
+    return row
+
+
+class Read(NamedTuple):
     """Asks to read `tokens`; answered by what `use` makes of each row wanted: (index of the token, its logits).
 
     The logits are a view, good for the call of `use` alone, or until the next yield where they are handed through.
@@ -50,7 +53,7 @@ class Read:
     sequence: int
     tokens: Sequence[int]
     rows: Sequence[int] = ()
-    use: Callable[[int, Logits], Any] = field(default=lambda _, row: row)
+    use: Callable[[int, Logits], Any] = _as_it_is
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +164,9 @@ class Scheduler:
     def _admit(self) -> bool:
         """Take in new work, waiting for some if there is none; whether to go on."""
         while not self._closed:
-            try:
-                item = self._new.get(block=not self._strands)
-            except queue.Empty:
+            if self._strands and self._new.empty():
                 return True
+            item = self._new.get()  # nobody else takes from it
             if item is None:
                 break
             job, plan = item
@@ -279,13 +281,10 @@ class Scheduler:
             for job in {strand.job for strand, _ in parts}:
                 self._end(job, Failure(error))
             return
-        tokens, rows_read = sum(len(part.tokens) for _, part in parts), sum(len(part.rows) for _, part in parts)
-        self._pace.note(tokens, rows_read, time.perf_counter() - began)
-        self.counts.decodes += 1
-        self.counts.tokens += tokens
-        self.counts.rows += rows_read
-        ready = []
+        seconds = time.perf_counter() - began
+        ready, tokens, rows_read = [], 0, 0
         for (strand, part), rows in zip(parts, found, strict=True):
+            tokens, rows_read = tokens + len(part.tokens), rows_read + len(rows)
             read = strand.wish
             if strand not in self._strands:  # another strand of its job has just failed
                 continue
@@ -298,9 +297,16 @@ class Scheduler:
             strand.done += len(part.tokens)
             if strand.done == len(read.tokens):
                 ready.append(strand)
+        self._count(tokens, rows_read, seconds)
         for strand in ready:
             if strand in self._strands:
                 self._advance(strand, strand.found)
+
+    def _count(self, tokens: int, rows: int, seconds: float) -> None:
+        self._pace.note(tokens, rows, seconds)
+        self.counts.decodes += 1
+        self.counts.tokens += tokens
+        self.counts.rows += rows
 
     def _make_room(self, parts: list[tuple[_Strand, Part]]) -> None:
         """Give up what is parked; if nothing is, the youngest job goes."""

@@ -17,7 +17,7 @@ from agentkit.engine.llama.drafts import Drafting
 from agentkit.engine.llama.prefixes import Prefixes
 from agentkit.engine.stopping import StopFilter
 from agentkit.errors import ContextFull
-from agentkit.protocols import Delta, Sampling, TextDelta
+from agentkit.protocols import Delta, Ground, Sampling, TextDelta
 from agentkit.types import Step
 
 __all__ = ["Free", "Guide", "TextReader", "Work"]
@@ -68,6 +68,7 @@ class Work:
     choices: frozenset[int] = frozenset()  # tokens that choose a kind of step or a tool
     has_output: bool = False  # a final answer is JSON
     only_tool: str = ""  # the one there is
+    grounds: Callable[[], Mapping[str, Mapping[str, Ground]]] = dict  # of the arguments of each tool
     emit: Callable[[Delta], None] = field(default=lambda _: None)
 
     def room(self) -> int:

@@ -11,12 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llguidance import LLMatcher, LLTokenizer
 
-from agentkit.engine.dialects.arguments import Sources, call_rule, text_terminal, texts_by_trust
+from agentkit.engine.dialects.arguments import ArgumentRules, text_terminal
+from agentkit.engine.dialects.grounding import Sources
 from agentkit.errors import CannotEnforce
 from agentkit.literals import literals
 from agentkit.types import ToolRules, ToolSpec
 
 PATH = {"path": {"type": "string"}}
+STRANGER = ("x", False)  # while only the user has spoken, destinations are free
 
 
 @cache
@@ -30,7 +32,14 @@ def spec(properties: dict[str, Any], required: list[str], **rules: Any) -> ToolS
 
 
 def sources(*told: tuple[str, bool], results: int = 0, quotes: bool = False) -> Sources:
-    return Sources(**texts_by_trust(told), results=results, quotes=quotes)
+    return Sources.of(told, results=results, quotes=quotes)
+
+
+def call_rule(spec: ToolSpec, sources: Sources) -> str | None:
+    """The rules of the arguments, the first without its name."""
+    rules = ArgumentRules(sources)
+    found = rules.call(spec)
+    return None if found is None else "\n".join([found, *rules.terminals])
 
 
 def accepts(rule: str | None, arguments: Any) -> bool:
@@ -69,7 +78,7 @@ def test_context_path_may_come_from_a_result() -> None:
 
 def test_a_piece_of_an_address_is_refused() -> None:
     tool = spec({"to": {"type": "string"}}, ["to"], grounded={"to": "trusted"})
-    rule = call_rule(tool, sources(("mail bob@example.com", True)))
+    rule = call_rule(tool, sources(("mail bob@example.com", True), STRANGER))
     assert accepts(rule, {"to": "bob@example.com"})
     assert not accepts(rule, {"to": "bob@example.co"})
     assert not accepts(rule, {"to": "example.com"})
@@ -106,11 +115,24 @@ def test_quoted_texts_are_runs_of_whole_words() -> None:
 
 def test_numbers_were_seen() -> None:
     tool = spec({"expression": {"type": "string"}}, ["expression"], grounded={"expression": "numbers"})
-    rule = call_rule(tool, sources(("What is 15% of 1,200.50 and sixty?", True), results=2))
+    rule = call_rule(tool, sources(("What is 15% of 1,200.50 and sixty?", True), results=2, quotes=True))
     for text in ("15% of 1,200.50", "1200.50 * 15%", "sum($1)", "60 / 2", "15^2", "max(15, 60)"):
         assert accepts(rule, {"expression": text}), text
     for text in ("150", "15% of 200", "1200.5", "1512", "15.60"):
         assert not accepts(rule, {"expression": text}), text
+
+
+def test_a_window_cuts_no_word_and_no_number_in_two() -> None:
+    words = spec({"command": {"type": "string"}}, ["command"], grounded={"command": "words"})
+    rule = call_rule(words, sources(("forget " + "x" * 8000 + " ls -la", True), quotes=True))
+    assert accepts(rule, {"command": "ls -la"})
+    assert not accepts(rule, {"command": "x" * 7993})
+    assert not accepts(rule, {"command": "x" * 7000 + " ls"})
+    sums = spec({"sum": {"type": "string"}}, ["sum"], grounded={"sum": "numbers"})
+    rule = call_rule(sums, sources(("98765" + "x" * 7997 + " 42", True), quotes=True))
+    assert accepts(rule, {"sum": "42"})
+    assert not accepts(rule, {"sum": "65"})
+    assert not accepts(rule, {"sum": "98765"})
 
 
 def test_number_arguments_were_seen_where_the_model_quotes() -> None:
@@ -139,7 +161,7 @@ def test_number_arguments_were_seen_where_the_model_quotes() -> None:
 )
 def test_names_and_numbers_of_an_answer_were_seen(text: str, taken: bool) -> None:
     told = ("what's in docs/notes.txt, 15% of 200, thirty, at 9:00? 3 of 7; a_b@x.io", True), ("scan1499.csv", False)
-    rule = text_terminal(sources(*told, quotes=True), ["read_file"])
+    rule = text_terminal(sources(*told, quotes=True), ("read_file",))
     matcher = LLMatcher(vocabulary(), LLMatcher.grammar_from_lark(f"start: TEXT\n{rule}"), log_level=0)
     tokens = vocabulary().tokenize_str(text)
     whole = matcher.validate_tokens(tokens) == len(tokens) and matcher.consume_tokens(tokens)
@@ -168,8 +190,8 @@ def test_a_quoting_model_is_offered_names_rather_than_words(
 
 def test_an_address_is_not_made_of_a_file() -> None:
     tool = spec({"url": {"type": "string", "format": "uri"}}, ["url"], grounded={"url": "trusted"})
-    assert call_rule(tool, sources(("read notes.txt", True))) is None
-    rule = call_rule(tool, sources(("read example.com and notes.txt", True)))
+    assert call_rule(tool, sources(("read notes.txt", True), STRANGER)) is None
+    rule = call_rule(tool, sources(("read example.com and notes.txt", True), STRANGER))
     assert accepts(rule, {"url": "https://example.com"})
     assert not accepts(rule, {"url": "notes.txt"})
 

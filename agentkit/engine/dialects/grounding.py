@@ -1,0 +1,102 @@
+"""What grounded arguments may be taken from: a conversation's texts by trust, and the spans of their newest part.
+
+The window is the newest `MAX_CHARS` characters; in `context` the user's words have one of their own, so that no long
+result drives them out. Where a window begins, no span is cut in two: one that does not stand in it whole is left out.
+Everything is kept by text, so a conversation that grows by a message costs that message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+
+from agentkit.engine.dialects import text_of
+from agentkit.literals import pointed, spans
+from agentkit.messages import meta
+
+__all__ = ["MAX_CHARS", "Sources", "Window", "newest", "sources_of", "window"]
+
+MAX_CHARS = 8_000  # of text that arguments are taken from; the newest
+MAX_SPANS = 1_000  # from one window; the newest
+MAX_SPAN = 2_000  # characters; a longer one is no name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """The texts that arguments may be taken from, oldest first."""
+
+    trusted: tuple[str, ...]  # the user's words, and configuration's
+    seen: tuple[str, ...]  # those, and what tools gave
+    results: int = 0  # how many results can be referred to as `$N`
+    quotes: bool = False  # whether free texts must be words of the conversation
+
+    @classmethod
+    def of(cls, told: Iterable[tuple[str, bool]], *, results: int = 0, quotes: bool = False) -> Sources:
+        """Return the sources of texts that are given with whether they are trusted."""
+        pairs = list(told)
+        trusted = tuple(text for text, is_trusted in pairs if is_trusted)
+        return cls(trusted=trusted, seen=tuple(text for text, _ in pairs), results=results, quotes=quotes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """The spans that an argument may be."""
+
+    spans: tuple[str, ...]  # distinct, newest first
+    texts: int  # how many texts were looked through
+    cut: bool  # whether there was more text, or there were more spans, than are looked at
+
+
+def sources_of(messages: Sequence[BaseMessage], *, results: int = 0, quotes: bool = False) -> Sources:
+    """Return the sources of a conversation; what the model said itself is none."""
+    told = (_told(message) for message in messages if not isinstance(message, AIMessage))
+    return Sources.of(told, results=results, quotes=quotes)
+
+
+@lru_cache(maxsize=64)
+def window(sources: Sources, *, trusted: bool) -> Window:
+    """Return what an argument may be that comes from trusted texts, or from any."""
+    own = _window(sources.trusted, quotes=sources.quotes)
+    if trusted:
+        return own
+    seen = _window(sources.seen, quotes=sources.quotes)
+    together = dict.fromkeys((*seen.spans, *own.spans))
+    return Window(spans=tuple(together), texts=max(seen.texts, own.texts), cut=seen.cut)
+
+
+def newest(texts: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Yield the texts in the window, the newest first, each with how many of its last characters are in it."""
+    room = MAX_CHARS
+    for text in reversed(texts):
+        if room <= 0:
+            return
+        yield text, min(room, len(text))
+        room -= len(text)
+
+
+def _window(texts: tuple[str, ...], *, quotes: bool) -> Window:
+    found: dict[str, None] = {}
+    looked = 0
+    for text, length in newest(texts):
+        found |= dict.fromkeys(_names(text, None if length == len(text) else length, quotes=quotes))
+        looked += 1
+    short = [span for span in found if len(span) <= MAX_SPAN]
+    cut = sum(map(len, texts)) > MAX_CHARS or len(short) > MAX_SPANS
+    return Window(spans=tuple(short[:MAX_SPANS]), texts=looked, cut=cut)
+
+
+@lru_cache(maxsize=256)
+def _names(text: str, room: int | None, *, quotes: bool) -> tuple[str, ...]:
+    """Return the spans that may be an argument; a model that quotes is not left to tell names from words."""
+    found = spans(text, room)
+    names = pointed(text) if quotes else frozenset()
+    return tuple(span for span in found if span in names) or found
+
+
+def _told(message: BaseMessage) -> tuple[str, bool]:
+    """Return a message's words, and whether they are the user's or configuration's; a nudge may quote anybody."""
+    own = isinstance(message, HumanMessage) or (isinstance(message, SystemMessage) and not meta(message).get("kind"))
+    return text_of(message), own and meta(message).get("trust") != "untrusted"
