@@ -169,7 +169,7 @@ def _readings(match: re.Match[str]) -> Iterator[str]:
 
 def _words(text: str) -> list[str]:
     found = []
-    for chunk in text.split():
+    for chunk in reversed(dict.fromkeys(reversed(text.split()))):  # each once, where it stands last
         if (bare := chunk.rstrip(_END)).isalnum():
             found.append(bare)
             continue

@@ -31,6 +31,7 @@ from benchmarks import engine_plot, figures, random_llama, render
 from benchmarks.engine_adapters import adapters
 from benchmarks.engine_bench import SEED, Bench
 from benchmarks.engine_branch import best_of
+from benchmarks.engine_drafts import drafts
 from benchmarks.engine_loop import cancel, loop
 from benchmarks.engine_rank import order, rank
 from benchmarks.engine_tree import radix, sessions, tree
@@ -59,6 +60,7 @@ WORKLOADS = {
     "best-of-k": Workload(best_of, 200),
     "rank": Workload(rank, 40),
     "order": Workload(order, 80),
+    "drafts": Workload(drafts, 80),
     "adapters": Workload(adapters, 20),
     "cancel": Workload(cancel, 5),
     "loop": Workload(loop, 40),

@@ -1,12 +1,12 @@
 """How quickly one tool call is written under its schema, against llama-cpp-python's grammars and guidance, in one run.
 
-python -m benchmarks.engine_calls [--realistic] [--repeats 5] [--only WAY ...] [--turn] [--write]
+python -m benchmarks.engine_calls [--realistic] [--repeats 5] [--every N] [--only WAY ...] [--turn] [--write]
 
 Each of the tools in `data/tool_schemas.json` comes with a call that a good model would write. Decoding is teacher-forced
 to it: every engine runs its own grammar and its own choice over logits in which the call's next token was raised. All
 write after the same prompt, which they have read before; with `--turn` also after a message that they have not. What is
 compared is the sum of the times over those schemas that both could hold, by repetition, the engines in turn; a figure is
-the ratio of the medians, its interval the least and the greatest ratio of a repetition. Peers run in processes of their
+the ratio of the medians. `--every N` times only every N-th tool; all are written once. Peers run in processes of their
 own, as some schemas end theirs. `--realistic` makes a random model of the shape of Llama 3.2 1B, with sprout's words
 filled up to 128,256; `--vocabulary` takes another GGUF's words, such as `ggml-vocab-llama-bpe.gguf` in llama.cpp's source.
 guidance asks for another llguidance than agentkit: `--guidance-python` names the interpreter of an environment that has
@@ -33,6 +33,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from agentkit.engine.llama.library import physical_cores
 from agentkit.models import resolve
 from benchmarks import engine_vocabulary, figures, render
+from benchmarks.engine_bench import ratio
 from benchmarks.engine_calls_own import Ours
 from benchmarks.engine_peers import Answer, Peer, Question, has
 from benchmarks.figures import Measured
@@ -134,13 +135,13 @@ class Ledger:
 
 
 def measure(
-    ways: Mapping[str, Way], asked: Sequence[Tool], repeats: int, *, clock: str = "seconds"
+    ways: Mapping[str, Way], asked: Sequence[Tool], repeats: int, *, every: int = 1, clock: str = "seconds"
 ) -> dict[str, Ledger]:
-    """Have every way write every call once, then those that it could write `repeats` times, the ways in turn."""
+    """Have every way write every call once, then of every few those that it could `repeats` times, the ways in turn."""
     ledgers = {name: Ledger(clock=clock, seconds=[{} for _ in range(repeats)]) for name in ways}
     columns = TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("", total=len(asked) * len(ways) * (1 + repeats))
+        bar = progress.add_task("", total=(len(asked) + len(asked[::every]) * repeats) * len(ways))
         for tool in asked:
             for name, answer in ways.items():
                 progress.update(bar, description=f"{tool.name}: {name}")
@@ -152,7 +153,7 @@ def measure(
                     ledger.same.add(tool.name)
                 progress.advance(bar)
         for repeat in range(repeats):
-            for tool in asked:
+            for tool in asked[::every]:
                 for name, answer in ways.items():
                     progress.update(bar, description=f"{tool.name}: {name}")
                     if tool.name in ledgers[name].same:
@@ -164,8 +165,7 @@ def measure(
 def rows(ledgers: Mapping[str, Ledger], asked: Sequence[Tool], forced: tuple[int, int]) -> list[Measured]:
     """Return the figures; `forced` are the tokens that were, and all. After messages they have ids of their own."""
     if any(tool.message for tool in asked):
-        return [replace(one, id=one.id.replace("calls", "calls-turn", 1), target=None,
-                        what=f"{one.what}; a new message read first")
+        return [replace(one, id=one.id.replace("calls", "calls-turn", 1), what=f"{one.what}; a new message read first")
                 for one in rows(ledgers, [replace(tool, message="") for tool in asked], forced)]  # fmt: skip
     ours, n = ledgers["agentkit"], len(asked)
     decodes = [answer.decodes for answer in ours.first.values()]
@@ -183,7 +183,7 @@ def rows(ledgers: Mapping[str, Ledger], asked: Sequence[Tool], forced: tuple[int
         if name == "agentkit":
             continue
         what = WAYS[name]
-        both = [tool.name for tool in asked if tool.name in ours.same & ledger.same]
+        both = [name_ for name_ in (ledger.seconds or [{}])[0] if name_ in ours.same]
         measured.append(_ratio(f"calls-{name}", f"time of a call against {what}", ours, ledger, both))
         if name in TARGETS:
             valid = figures.share(f"calls-{name}-valid", f"the same calls by {what}: valid", len(ledger.valid), n)
@@ -196,26 +196,20 @@ def rows(ledgers: Mapping[str, Ledger], asked: Sequence[Tool], forced: tuple[int
 
 
 def _ratio(id: str, what: str, ours: Ledger, other: Ledger, both: Sequence[str]) -> Measured:
-    """Return the ratio of the medians of the sums, with the least and the greatest ratio of a repetition."""
+    """Return the ratio of the medians of the sums."""
     sums = [[sum(one[name] for name in both) for one in ledger.seconds] for ledger in (ours, other)]
     if not both or not sums[0]:
         return Measured(id=id, what=f"{what} (none was timed)", value=0.0, unit="ratio", n=0)
-    pairs = [mine / theirs for mine, theirs in zip(*sums, strict=True)]
-    middle = statistics.median(sums[0]) / statistics.median(sums[1])
-    return Measured(id=id, what=f"{what}, over {len(both)} schemas", value=round(middle, 3), unit="ratio", n=len(pairs),
-                    interval=(round(min(pairs), 3), round(max(pairs), 3)),
-                    target=TARGETS.get(id.removeprefix("calls-")))  # fmt: skip
+    return ratio(id, f"{what}, over {len(both)} schemas", *sums, target=TARGETS.get(id.removeprefix("calls-")))
 
 
 def _spread(id: str, what: str, values: Sequence[float], unit: str) -> Measured:
-    """Return a median with the least and the greatest."""
-    kept = list(values) or [0.0]
-    return Measured(id=id, what=what, value=round(statistics.median(kept), 4), unit=unit, n=len(values),
-                    interval=(round(min(kept), 4), round(max(kept), 4)))  # fmt: skip
+    """Return a median."""
+    return Measured(id=id, what=what, value=round(statistics.median(values or [0.0]), 4), unit=unit, n=len(values))
 
 
 def run(model: Path, threads: int, only: Sequence[str], asked: Sequence[Tool], repeats: int,
-        guidance_python: str = sys.executable, *, clock: str = "seconds",
+        guidance_python: str = sys.executable, *, every: int = 1, clock: str = "seconds",
         ) -> tuple[list[Measured], dict[str, Ledger]]:  # fmt: skip
     """Measure on one model."""
     gbnf = Peer("llama-cpp-python", str(model), threads=threads, context=CONTEXT)
@@ -225,7 +219,7 @@ def run(model: Path, threads: int, only: Sequence[str], asked: Sequence[Tool], r
         ways = {"gbnf": by_gbnf, "guidance": guidance.ask, "unforced": ours.answer_unforced, "own-gbnf": own_gbnf}
         try:
             asked_for = {name: way for name, way in ways.items() if name in only}
-            ledgers = measure({"agentkit": ours.answer, **asked_for}, asked, repeats, clock=clock)
+            ledgers = measure({"agentkit": ours.answer, **asked_for}, asked, repeats, every=every, clock=clock)
         finally:
             gbnf.close()
             guidance.close()
@@ -263,10 +257,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         threads = wanted.threads or (physical_cores() if wanted.realistic and not wanted.processor else 1)
         asked = tools(wanted.schemas, turn=wanted.turn)
         clock = "processor_s" if wanted.processor else "seconds"
-        measured, ledgers = run(path, threads, wanted.only, asked, wanted.repeats, wanted.guidance_python, clock=clock)
+        measured, ledgers = run(
+            path, threads, wanted.only, asked, wanted.repeats, wanted.guidance_python, every=wanted.every, clock=clock
+        )
     turn = " --turn" if wanted.turn else ""
     words = f" --vocabulary {wanted.vocabulary.name}" if wanted.vocabulary else ""
-    command = f"python -m benchmarks.engine_calls{' --realistic' if wanted.realistic else ''}{turn}{words} --write"
+    every = f" --every {wanted.every}" if wanted.every > 1 else ""
+    realistic = " --realistic" if wanted.realistic else ""
+    command = f"python -m benchmarks.engine_calls{realistic}{turn}{words}{every} --write"
     made = figures.rows(measured, command=command, seconds=time.monotonic() - began)
     area = "engine-1b" if wanted.realistic else "engine"
     Console(width=None if sys.stdout.isatty() else 150).print(render.table([(area, made)]))
@@ -294,6 +292,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--vocabulary", type=Path, help="a GGUF with the words of that one (default: sprout)")
     parser.add_argument("--threads", type=int, help="default: 1 for sprout, the physical cores for a bigger one")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--every", type=int, default=1, help="time only every so many of the tools")
     parser.add_argument("--schemas", type=int, help="only so many of the tools; not written")
     parser.add_argument("--only", nargs="+", choices=list(WAYS), default=list(WAYS))
     parser.add_argument("--guidance-python", default=sys.executable, help="an interpreter that has guidance")
