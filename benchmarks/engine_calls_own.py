@@ -101,7 +101,7 @@ class Ours:
 class Gbnf:
     """A guide by llama.cpp's grammar sampler: it looks at the whole vocabulary for each token, and forces none."""
 
-    is_complete = False
+    is_complete, is_free = False, False
 
     def __init__(self, loaded: Loaded, grammar: str) -> None:
         """Parse a grammar of llama.cpp's notation.
@@ -133,10 +133,6 @@ class Gbnf:
         C.llama_sampler_apply(self._sampler, ctypes.byref(self._array))
         return np.asarray(np.isfinite(self._data["logit"]), np.uint8)
 
-    def fitting(self, tokens: Sequence[int]) -> int:
-        """Return 0: trying a guess would change the sampler's place."""
-        return 0
-
     def take(self, tokens: Sequence[int]) -> None:
         """Go on by `tokens`."""
         for token in tokens:
@@ -145,6 +141,8 @@ class Gbnf:
 
 class _Unforced:
     """A guide that does not say what is forced."""
+
+    is_free = False
 
     def __init__(self, guide: Guide) -> None:
         self._guide = guide
@@ -158,9 +156,6 @@ class _Unforced:
 
     def mask(self) -> NDArray[np.uint8]:
         return self._guide.mask()
-
-    def fitting(self, tokens: Sequence[int]) -> int:
-        return self._guide.fitting(tokens)
 
     def take(self, tokens: Sequence[int]) -> None:
         self._guide.take(tokens)

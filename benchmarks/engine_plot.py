@@ -16,8 +16,10 @@ from benchmarks.figures import RESULTS, ROOT, Row
 __all__ = ["draw"]
 
 LABELS = {  # of the ratios to a peer or to the engine without a part; other rows are not drawn
-    "calls-gbnf": "one tool call: time / class Llama",
-    "calls-guidance": "one tool call: time / guidance",
+    "calls-turn-gbnf": "message and tool call: time / class Llama",
+    "calls-turn-guidance": "message and tool call: time / guidance",
+    "calls-gbnf": "the call alone: time / class Llama",
+    "calls-guidance": "the call alone: time / guidance",
     "calls-unforced": "one tool call: time / no fast-forward",
     "calls-own-gbnf": "one tool call: time / GBNF for llguidance",
     "tree-time": "search tree, 64 nodes: time / class Llama",
@@ -29,6 +31,14 @@ LABELS = {  # of the ratios to a peer or to the engine without a part; other row
     "turns-first-token": "ten-turn trace: time to first token / class Llama",
     "rank-full": "8 candidates: full scores / one by one",
     "rank-choose": "8 candidates: choosing / one by one",
+    **{
+        f"drafts-{kind}": f"{text}: time / without guesses"
+        for kind, text in (
+            ("copied", "a reply that copies"),
+            ("edited", "one that copies with changes"),
+            ("new", "one that does not"),
+        )
+    },
     **{f"best-of-{k}": f"best of {k}: time / class Llama" for k in (1, 4, 8, 16)},
     **{f"batch-{k}": f"best of {k}: side by side / one by one" for k in (4, 8, 16)},
 }

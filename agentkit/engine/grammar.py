@@ -107,6 +107,8 @@ class Grammars:
 class Constraint:
     """Where one decoding stands in its grammar."""
 
+    is_free = False
+
     def __init__(self, matcher: LLMatcher, n_vocab: int) -> None:
         self._matcher, self._n_vocab = matcher, n_vocab
         self._bits = b""  # of the tokens that may come next, where they have been asked for
@@ -126,10 +128,6 @@ class Constraint:
     def mask(self) -> NDArray[np.uint8]:
         """Return 1 for each token that may come next, 0 for the others."""
         return np.unpackbits(np.frombuffer(self._allowed(), np.uint8), bitorder="little")[: self._n_vocab]
-
-    def fitting(self, tokens: Sequence[int]) -> int:
-        """Return how many of `tokens`, from the first, may come next."""
-        return int(self._matcher.validate_tokens(list(tokens))) if tokens else 0
 
     def take(self, tokens: Sequence[int]) -> None:
         """Go on by `tokens`.

@@ -34,7 +34,7 @@ def test_each_ratio_against_a_peer_is_a_bar_and_nothing_else_is() -> None:
     assert len(found.findall(f"{SVG}path")) == 1  # an interval
     assert [bar.get("class") for bar in found.findall(f"{SVG}rect")] == ["less", "more"]
     assert "a &lt; b &amp; c" in drawn
-    assert "one tool call: time / guidance" in drawn
+    assert "the call alone: time / guidance" in drawn
     assert "prefers-color-scheme: dark" in drawn
 
 

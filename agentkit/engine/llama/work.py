@@ -39,8 +39,9 @@ class Guide(Protocol):
         """Return 1 for each token that may come next."""
         ...
 
-    def fitting(self, tokens: Sequence[int]) -> int:
-        """Return how many of `tokens`, from the first, may come next."""
+    @property
+    def is_free(self) -> bool:
+        """Whether any text may come, so that nothing is ever forced."""
         ...
 
     def take(self, tokens: Sequence[int]) -> None:
@@ -89,7 +90,7 @@ class Work:
 class Free:
     """No grammar: any token that is not a control token may come, and the ends."""
 
-    is_complete = False
+    is_complete, is_free = False, True
 
     def __init__(self, allowed: NDArray[np.uint8]) -> None:
         """Take what is allowed, 1 for each such token."""
@@ -102,10 +103,6 @@ class Free:
     def mask(self) -> NDArray[np.uint8]:
         """Return the same at each place."""
         return self._allowed
-
-    def fitting(self, tokens: Sequence[int]) -> int:
-        """Return all that come before the first that may not."""
-        return next((n for n, token in enumerate(tokens) if not self._allowed[token]), len(tokens))
 
     def take(self, tokens: Sequence[int]) -> None:
         """Go on."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.engine.llama import LlamaEngine
+from agentkit.engine.llama import LlamaEngine, generate
 from agentkit.engine.llama.drafts import MAX_MATCH, MIN_MATCH, Drafting, Lookup, Odds, Pace
 from agentkit.engine.llama.sessions import Session, Text
 from agentkit.protocols import Sampling
@@ -115,8 +116,8 @@ def eager(session: Session) -> Drafting:
     """Have drafts read wherever anything can be guessed."""
     learnt = session._loaded.drafting
     for _ in range(2):
-        learnt.pace.note(1, 1, 1e9)
-        learnt.pace.note(16, 16, 1e9)
+        learnt.pace.note(1, 1, 1e-9)
+        learnt.pace.note(16, 16, 1e-9)
     learnt.pace.note = lambda *_: None  # type: ignore[method-assign]
     for match in range(MIN_MATCH, MAX_MATCH + 1):
         for _ in range(300):
@@ -148,9 +149,15 @@ def test_a_draft_changes_nothing(engine: LlamaEngine, how: Text) -> None:
     assert engine.stats.drafted >= engine.stats.accepted
 
 
-def test_what_repeats_is_read_in_fewer_batches(engine: LlamaEngine) -> None:
-    here = engine.session("x")
-    how = Text(regex="(one fine day in May |two ){40}", max_tokens=250)
+def test_what_repeats_is_read_in_fewer_batches(engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, choose = engine.session("x"), generate._Generation._choose
+    said = engine._loaded().model.tokenise("one fine day in May " * 20)
+
+    def taught(self: Any, logits: Any, mask: Any) -> Any:
+        return choose(self, logits, mask)._replace(token=said[len(self._ids)])
+
+    monkeypatch.setattr(generate._Generation, "_choose", taught)
+    how = Text(max_tokens=200)
     here._loaded.drafting.is_on = False
     before = engine.stats.decodes
     here.generate(how)
