@@ -4,13 +4,13 @@ python -m benchmarks.engine_calls [--realistic] [--repeats 5] [--every N] [--onl
 
 Each of the tools in `data/tool_schemas.json` comes with a call that a good model would write. Decoding is teacher-forced
 to it: every engine runs its own grammar and its own choice over logits in which the call's next token was raised. All
-write after the same prompt, which they have read before; with `--turn` also after a message that they have not. What is
-compared is the sum of the times over those schemas that both could hold, by repetition, the engines in turn; a figure is
-the ratio of the medians. `--every N` times only every N-th tool; all are written once. Peers run in processes of their
-own, as some schemas end theirs. `--realistic` makes a random model of the shape of Llama 3.2 1B, with sprout's words
-filled up to 128,256; `--vocabulary` takes another GGUF's words, such as `ggml-vocab-llama-bpe.gguf` in llama.cpp's source.
-guidance asks for another llguidance than agentkit: `--guidance-python` names the interpreter of an environment that has
-it and llama-cpp-python. Not while anything else runs.
+write after the same prompt, which they have read before; with `--turn` also after a message that they have not, and
+reading it is part of the time. What is compared is the sum of the times over those schemas that both could hold, by
+repetition, the engines in turn; a figure is the ratio of the medians. `--every N` times only every N-th tool; all are
+written once. Peers run in processes of their own, as some schemas end theirs. `--realistic` makes a random model of the
+shape of Llama 3.2 1B, with sprout's words filled up to 128,256; `--vocabulary` takes another GGUF's words, such as
+`ggml-vocab-llama-bpe.gguf` in llama.cpp's source. guidance asks for another llguidance than agentkit:
+`--guidance-python` names the interpreter of an environment that has it and llama-cpp-python. Not while anything else runs.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ PROMPT = (
     "when it is done. If anything is missing in it, take what is usual, and do not ask back.\n"
     "assistant:\n"
 )
+ASKED = "Which call do you mean?\nuser:"  # all messages begin with it: an engine that keeps the last one has it already
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +65,13 @@ class Tool:
     name: str
     schema: dict[str, Any]  # of the whole call
     call: str
+    prompt: str = PROMPT
     message: str = ""  # to be read after the prompt, before the call
 
     @property
     def question(self) -> Question:
         """What each engine is asked."""
-        return Question(PROMPT + self.message, self.schema, self.call)
+        return Question(self.prompt, self.message, self.schema, self.call)
 
     def fits(self, text: str) -> bool:
         """Whether a text is a call that the schema allows."""
@@ -89,7 +91,11 @@ def tools(count: int | None = None, *, turn: bool = False) -> list[Tool]:
         beside = [names[(place + n) % len(names)] for n in range(NAMES_BESIDE)]
         call = {"name": one["name"], "parameters": one["arguments"]}
         schema, text = _schema(beside, one["parameters"]), json.dumps(call, ensure_ascii=False)
-        made.append(Tool(one["name"], schema, text, _message(one["name"], one["arguments"]) if turn else ""))
+        made.append(
+            Tool(one["name"], schema, text, PROMPT + ASKED, _message(one["name"], one["arguments"]))
+            if turn
+            else Tool(one["name"], schema, text)
+        )
     step = max(1, len(made) // count) if count else 1
     return made[::step][:count]
 
@@ -97,7 +103,7 @@ def tools(count: int | None = None, *, turn: bool = False) -> list[Tool]:
 def _message(name: str, arguments: Mapping[str, Any]) -> str:
     """Return a message that asks for a call in plain words, as people do who give all details."""
     details = "; ".join(f"{key.replace('_', ' ')} {_plain(value)}" for key, value in arguments.items())
-    return f"Which call do you mean?\nuser: {name.replace('_', ' ').capitalize()}, please: {details}.\nassistant:\n"
+    return f" {name.replace('_', ' ').capitalize()}, please: {details}.\nassistant:\n"
 
 
 def _plain(value: Any) -> str:
@@ -214,7 +220,7 @@ def run(model: Path, threads: int, only: Sequence[str], asked: Sequence[Tool], r
     """Measure on one model."""
     gbnf = Peer("llama-cpp-python", str(model), threads=threads, context=CONTEXT)
     guidance = Peer("guidance", str(model), threads=threads, context=CONTEXT, python=guidance_python)
-    with Ours(model, threads=threads, context=CONTEXT, prompt=PROMPT) as ours:
+    with Ours(model, threads=threads, context=CONTEXT, prompt=asked[0].prompt) as ours:
         by_gbnf, own_gbnf = _after(gbnf.ask, ours.answer_by_gbnf)
         ways = {"gbnf": by_gbnf, "guidance": guidance.ask, "unforced": ours.answer_unforced, "own-gbnf": own_gbnf}
         try:

@@ -84,9 +84,9 @@ class Ours:
         self._forget_calls()
         self._teacher.teach(question.target)
         how = Text(schema=question.schema, max_tokens=2 * len(question.target) + 16)
-        before, here = self._engine.stats.decodes, self._engine.session(question.prompt)
+        before = self._engine.stats.decodes
         with _taught(self._teacher), Watch() as watch:
-            reply = here.generate(how)
+            reply = self._engine.session(question.prompt + question.message).generate(how)
         decodes = self._engine.stats.decodes - before
         answer = Answer(text=reply.step.text, seconds=watch.seconds, processor_s=watch.processor_s, decodes=decodes)
         return answer, reply.usage.forced, reply.usage.forced + reply.usage.decoded

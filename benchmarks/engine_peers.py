@@ -29,9 +29,10 @@ LONGEST = 32  # bytes of a token that is tried where the recorded call's own is 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One call to be written after a prompt: under `schema`, and as in `target`."""
+    """One call to be written under `schema`, as in `target`, after a prompt that was read and a message that was not."""
 
     prompt: str
+    message: str
     schema: dict[str, Any]
     target: str
 
@@ -41,7 +42,7 @@ class Answer:
     """What a peer made of it: a text, or why there is none."""
 
     text: str = ""
-    seconds: float = 0.0  # of the call
+    seconds: float = 0.0  # of the message and the call
     processor_s: float = 0.0  # of the same by all threads of the process
     compile_s: float = 0.0  # of the grammar, before it
     decodes: int = 0
@@ -130,7 +131,9 @@ class Peer:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            process.stdin.write(json.dumps([question.prompt, question.schema, question.target]) + "\n")
+            process.stdin.write(
+                json.dumps([question.prompt, question.message, question.schema, question.target]) + "\n"
+            )
             process.stdin.flush()
             line = process.stdout.readline()
         except BrokenPipeError:
@@ -186,11 +189,12 @@ class LlamaClass:
         except Exception as error:  # noqa: BLE001  counted
             return Answer(refused=f"{type(error).__name__}: {error}")
         compiled = time.perf_counter() - began
-        prompt = self._llama.tokenize(question.prompt.encode(), add_bos=False)
+        asked = (question.prompt + question.message).encode()
         self._teacher.teach(question.target)
         self._written.clear()
         room = 2 * len(question.target) + 16
         with Watch() as watch:
+            prompt = self._llama.tokenize(asked, add_bos=False)
             made = self._llama.create_completion(prompt, grammar=grammar, temperature=0.0, max_tokens=room)
         text = made["choices"][0]["text"]
         return Answer(
@@ -237,10 +241,11 @@ class Guidance:
             node = self._guidance.json(schema=question.schema, temperature=0.0)  # compiled within each call
             compiled = time.perf_counter() - began
             self._teacher.teach(question.target)
-            here = self._start + question.prompt
-            self._before, self._decodes = len(question.prompt.encode()), 0
+            here = self._start + question.prompt  # this reads it
+            self._before, self._decodes = len((question.prompt + question.message).encode()), 0
+            asked = question.message + node if question.message else node  # at once: a step less than one by one
             with Watch() as watch:
-                text = str(here + node)[len(str(here)) :]
+                text = str(here + asked)[len(str(here)) + len(question.message) :]
         except Exception as error:  # noqa: BLE001  counted
             return Answer(refused=f"{type(error).__name__}: {str(error)[:200]}")
         return Answer(
