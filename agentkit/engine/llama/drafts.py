@@ -1,12 +1,14 @@
 """Prompt lookup: what followed the same tokens before is read ahead as a draft, where that is measured to pay.
 
 After A. Saxena, "Prompt Lookup Decoding" (2023, github.com/apoorvumang/prompt-lookup-decoding). A draft changes how fast
-a reply comes, not what it is: each of its tokens is taken only if it is what is chosen from the logits before it.
+a reply comes, not what it is: each of its tokens is taken only if it is what is chosen from the logits before it. Those
+are rounded otherwise in a larger batch, which can change what a seed draws: so nothing is guessed where tokens are drawn.
 
 Whether one pays depends on the machine: on two cores a batch of 8 tokens of a 1B model takes as long as 4 or 7 alone, on
 a GPU as long as one. So both sides are learnt while decoding: how often the next token is the one looked up (`Odds`, also
 where nothing is drafted), and what batches cost (`Pace`). Under a grammar nothing is guessed: what is forced comes for
-nothing already, and in calls the guesses saved one batch in six and cost a tenth more time. Not thread-safe: both belong to the scheduler's thread.
+nothing already, and in calls the guesses saved one batch in six and cost a tenth more time. Not thread-safe: both belong
+to the scheduler's thread.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ class _Generation:
             return self._reply(reused=0)  # nothing had to be read
         opened = yield Open(self._held, work.adapters)
         self._sequence, self._row = opened.sequence, opened.row
-        if self._guide.is_free and work.context.can_cut and work.drafting.is_on:
+        if self._guide.is_free and self._sampler.is_greedy and work.context.can_cut and work.drafting.is_on:
             self._lookup = Lookup(self._held)
         try:
             while self._goes_on:

@@ -37,6 +37,11 @@ class Sampler:
         self._rng = np.random.default_rng(sampling.seed)
 
     @property
+    def is_greedy(self) -> bool:
+        """Whether nothing is drawn, so that rounding in the last digits changes nothing but a tie."""
+        return self._sampling.temperature == 0
+
+    @property
     def is_argmax(self) -> bool:
         """Whether the greatest raw logit simply wins."""
         return self._sampling.temperature == 0 and self._sampling.repeat_penalty == 1

@@ -128,7 +128,6 @@ def eager(session: Session) -> Drafting:
 
 @pytest.mark.parametrize("how", [
     Text(max_tokens=120),
-    Text(max_tokens=120, sampling=Sampling(temperature=0.7, seed=3)),
     Text(regex="(ab|ac|ad){10,80}", max_tokens=60),
     Text(regex="[a-d]{50}"),
     Text(max_tokens=120, stop=("z",)),
@@ -147,6 +146,16 @@ def test_a_draft_changes_nothing(engine: LlamaEngine, how: Text) -> None:
         assert found.step.token_ids == plain.step.token_ids
         assert found.step.text == plain.step.text
     assert engine.stats.drafted >= engine.stats.accepted
+
+
+def test_nothing_is_guessed_where_tokens_are_drawn(engine: LlamaEngine) -> None:
+    here = engine.session("abacabadabacabaeabacabadabacaba" * 3)
+    eager(here)
+    here.generate(Text(max_tokens=60, sampling=Sampling(temperature=0.1, seed=3)))
+    assert engine.stats.drafted == 0
+    engine._loaded().prefixes.forget()
+    here.generate(Text(max_tokens=60))
+    assert engine.stats.drafted > 0
 
 
 def test_what_repeats_is_read_in_fewer_batches(engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch) -> None:
