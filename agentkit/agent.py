@@ -25,6 +25,7 @@ from agentkit import aio, config, extensions
 from agentkit.engine import open_engine
 from agentkit.errors import AgentkitError, Cancelled, UsageError
 from agentkit.events import Emitter, Event
+from agentkit.policy import check_rules
 from agentkit.protocols import CancelFlag, Engine, Guard, Planner, Store, Tool
 from agentkit.runs import (
     UNFINISHED,
@@ -56,6 +57,7 @@ class ApprovalRequest:
     arguments: Mapping[str, Any]
     effect: str
     why: str
+    once: bool = False  # the answer holds for this call alone: a destination is in doubt
 
 
 Approve = Callable[[ApprovalRequest], bool]
@@ -254,6 +256,7 @@ class Agent:
         with self._making:
             for part in ("engine", "tools", "store", "planner", "guards", "graph"):
                 getattr(self, part)
+            check_rules(self.settings.policy.rules, self.tools.specs)
 
     def _lease(self, ids: RunIds) -> AbstractContextManager[None]:
         """Return the right to be the only run in the thread."""
@@ -335,7 +338,7 @@ class Agent:
             engine=self.engine,
             planner=self.planner,
             guards=self.guards,
-            policy=Policy(self.settings.policy, interactive=self.asks),
+            policy=Policy(self.settings.policy, interactive=self.asks, workspace=self.workspace),
             tools=self.tools,
             store=self.store,
             settings=self.settings,
@@ -364,16 +367,16 @@ class Agent:
 
     def _decide(self, pending: Mapping[str, Any]) -> str | None:
         """Return how an approval was decided, or None while it is still open."""
-        row = next((row for row in self.store.approvals() if row["id"] == pending["id"]), None)
+        row = self.store.approval(pending["id"])
         if row is not None and row["state"] != "pending":
             return str(row["state"])
         if self._approve is None:
             return None
-        request = ApprovalRequest(**{key: pending[key] for key in ("id", "tool", "arguments", "effect", "why")})
+        request = ApprovalRequest(**{key: pending[key] for key in ("id", "tool", "arguments", "effect", "why", "once")})
         decision = "approved" if self._approve(request) else "denied"
         if self.store.resolve_approval(request.id, decision, "user"):
             return decision
-        row = next((row for row in self.store.approvals() if row["id"] == pending["id"]), None)
+        row = self.store.approval(pending["id"])
         return str(row["state"]) if row is not None else "denied"  # somebody else was quicker, or time was
 
     def _emitter(self, ids: RunIds, listener: Listener) -> Emitter:

@@ -10,11 +10,12 @@ import difflib
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 from agentkit.errors import ConfigError
+from agentkit.settings_file import entries
 
 PROJECT_FILE = "agentkit.toml"
 ENV_PREFIX = "AGENTKIT_"
@@ -54,6 +55,19 @@ class RunSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyRule:
+    """One `[[policy.rules]]` table: which calls it is about, and what becomes of them."""
+
+    decision: Literal["allow", "ask", "deny"]
+    tool: str = "*"  # a name; * stands for anything
+    arguments: Mapping[str, str] = field(default_factory=dict)  # argument -> pattern; all of them must fit
+    effect: tuple[Literal["pure", "read", "write", "irreversible"], ...] = ()  # none: any
+    interactive: bool | None = None  # only where somebody can be asked, only where nobody can; None: both
+    priority: int = 0  # the highest that fits decides; among equals deny goes before ask, and ask before allow
+    why: str = ""  # shown with the decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicySettings:
     """Who decides about tool calls."""
 
@@ -66,7 +80,9 @@ class PolicySettings:
         "ls", "cat", "head", "tail", "wc", "grep", "find", "echo", "date", "df", "du", "uname",
         "whoami", "pwd", "sort", "uniq", "free", "uptime", "ps", "hostname", "id", "stat", "file",
     )  # fmt: skip
+    rules: tuple[PolicyRule, ...] = ()
     approval_expiry_s: float | None = 86_400.0
+    trusted_projects: tuple[str, ...] = ()  # folders whose agentkit.toml may allow things, and not only forbid them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,9 +181,14 @@ def load(
         ConfigError: a file cannot be read, a key is unknown, or a value does not fit.
     """
     settings, origins = Settings(), {}
-    for origin, key, value in _sources(flags or {}, cwd or Path.cwd(), environ):
-        settings = _set(settings, key, value, origin)
-        origins[key] = origin
+    cwd = cwd or Path.cwd()
+    project = find_project_file(cwd)
+    for origin, where, key, value in _sources(flags or {}, project, environ):
+        changed = _set(settings, key, value, where)
+        if project is not None and origin == str(project):
+            trusted = _trusted(project.parent, flags or {}, environ)
+            changed = changed if trusted else _only_stricter(settings, changed, key, where)
+        settings, origins[key] = changed, origin
     return Loaded(settings=settings, origins=origins)
 
 
@@ -195,16 +216,7 @@ def section(kind: type[Any], given: Mapping[str, Any], name: str) -> dict[str, A
     Raises:
         ConfigError: a key is unknown, or a value does not fit.
     """
-    hints = get_type_hints(kind)
-    values = {}
-    for key, value in given.items():
-        whole = f"plugins.{name}.{key}"
-        if key not in hints:
-            near = difflib.get_close_matches(key, hints, 1, 0.5)
-            hint = f"did you mean 'plugins.{name}.{near[0]}'?" if near else f"there are: {', '.join(hints) or 'none'}"
-            raise ConfigError(f"{whole}: unknown key; {hint}")
-        values[key] = _convert(value, hints[key], whole, "the settings")
-    made = kind(**values)
+    made = _table(kind, given, f"plugins.{name}", "the settings")
     return {item.name: getattr(made, item.name) for item in fields(kind)}
 
 
@@ -213,36 +225,57 @@ def find_project_file(cwd: Path) -> Path | None:
     return next((path for folder in (cwd, *cwd.parents) if (path := folder / PROJECT_FILE).is_file()), None)
 
 
-def _sources(flags: Mapping[str, Any], cwd: Path, environ: Mapping[str, str]) -> Iterator[tuple[str, str, Any]]:
-    for path in (config_dir(environ) / "config.toml", find_project_file(cwd)):
+def _sources(
+    flags: Mapping[str, Any], project: Path | None, environ: Mapping[str, str]
+) -> Iterator[tuple[str, str, str, Any]]:
+    """Yield every value that is set: its origin, where exactly it stands, key and value; what counts most comes last."""
+    for path in (config_dir(environ) / "config.toml", project):
         if path is not None and path.is_file():
-            for key, value in _flatten(_read(path)):
-                yield str(path), key, value
+            for key, value, where in entries(path):
+                yield str(path), where, key, value
     for name, text in sorted(environ.items()):
         rest = name.removeprefix(ENV_PREFIX)
         if name != rest and rest not in _NOT_SETTINGS:
-            yield f"env {name}", ALIASES.get(rest, rest.lower().replace("__", ".")), text
+            key = ALIASES.get(rest, rest.lower().replace("__", "."))
+            yield f"env {name}", f"env {name}", key, text
     for key, value in flags.items():
         if value is not None:
-            yield "flag", key, value
+            yield "flag", "flag", key, value
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML ({error}); mend the line, or move the file away") from error
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+def _trusted(folder: Path, flags: Mapping[str, Any], environ: Mapping[str, str]) -> bool:
+    """Whether the user said, anywhere but in the project, that its file may allow things."""
+    key = "policy.trusted_projects"
+    said: Any = ()
+    for _, where, name, value in _sources(flags, None, environ):
+        if name == key:
+            said = _convert(value, tuple[str, ...], key, where)
+    return folder.resolve() in {Path(entry).expanduser().resolve() for entry in said}
 
 
-def _flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in table.items():
-        key = f"{prefix}{name}"
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{key}.")
-        else:
-            yield key, value
+def _only_stricter(before: Settings, after: Settings, key: str, where: str) -> Settings:
+    """Return what a project's file makes of the settings, which may be a stranger's: it adds to what is forbidden.
+
+    Raises:
+        ConfigError: it allows something, or sends what is said to another machine.
+    """
+    name = key.rpartition(".")[2]
+    was, wanted = before.policy, after.policy
+    if key == "policy.deny_tools":
+        return replace(after, policy=replace(wanted, deny_tools=(*was.deny_tools, *wanted.deny_tools)))
+    if key == "policy.rules" and all(rule.decision != "allow" for rule in wanted.rules):
+        return replace(after, policy=replace(wanted, rules=(*was.rules, *wanted.rules)))
+    if key == "policy.mode" and wanted.mode == "manual":
+        return after
+    lists = {"allow_tools", "allow_hosts", "commands", "trusted_projects", "rules", "mode"}
+    section = key.partition(".")[0]
+    abroad = key in {"engine.model", "store.url"} and "://" in str(_get(after, key))
+    if abroad or (section in {"policy", "plugins"} and name in lists):
+        raise ConfigError(
+            f"{key} in {where}: a project's file may be a stranger's, so it can forbid but not allow; set it in "
+            f"{config_dir() / 'config.toml'}, or trust the folder there (policy.trusted_projects)"
+        )
+    return after
 
 
 def _leaves(section: Any, prefix: str = "") -> Iterator[str]:
@@ -301,6 +334,9 @@ def _convert(value: Any, wanted: Any, key: str, origin: str) -> Any:
         and type(None) in getattr(wanted, "__args__", ())
     ):
         return None
+    kind = next((kind for kind in get_args(wanted) if is_dataclass(kind)), None)
+    if kind is not None:
+        return tuple(_table(kind, given, f"{key}[{n}]", origin) for n, given in enumerate(_tables(value, key, origin)))
     if isinstance(value, str) and "tuple" in str(wanted):
         value = [item.strip() for item in value.split(",") if item.strip()]
     try:
@@ -308,3 +344,33 @@ def _convert(value: Any, wanted: Any, key: str, origin: str) -> Any:
     except ValidationError as error:
         problem = error.errors()[0]["msg"]
         raise ConfigError(f"{key}: {value!r} from {origin} does not fit ({problem[0].lower()}{problem[1:]})") from error
+
+
+def _tables(value: Any, key: str, origin: str) -> list[Mapping[str, Any]]:
+    """Return a list of tables, from the environment as TOML writes one in a line."""
+    if isinstance(value, str):
+        try:
+            value = tomllib.loads(f"tables = {value}")["tables"]
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f'{key} from {origin}: not TOML ({error}); such as [{{tool = "x", ...}}]') from error
+    value = list(value) if isinstance(value, tuple) else value
+    if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
+        raise ConfigError(f"{key} from {origin}: must be tables; head each with [[{key}]]")
+    return value
+
+
+def _table(kind: type[Any], given: Mapping[str, Any], key: str, origin: str) -> Any:
+    """Return `given` as a `kind`, a frozen dataclass."""
+    hints = get_type_hints(kind)
+    values = {}
+    for name, value in given.items():
+        whole = f"{key}.{name}"
+        if name not in hints:
+            near = difflib.get_close_matches(name, hints, 1, 0.5)
+            hint = f"did you mean '{key}.{near[0]}'?" if near else f"there are: {', '.join(hints) or 'none'}"
+            raise ConfigError(f"{whole}: unknown key in {origin}; {hint}")
+        values[name] = _convert(value, hints[name], whole, origin)
+    missing = [one.name for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING]
+    if absent := [name for name in missing if name not in values]:
+        raise ConfigError(f"{key} in {origin}: '{absent[0]}' is missing; add it")
+    return kind(**values)

@@ -6,12 +6,13 @@ LangChain messages and checkpoints stay readable.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import cast
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
 from agentkit.protocols import MessageMeta
-from agentkit.types import Failed, Outcome, Step, StepKind, Task, ToolCall, ToolSpec, Trust
+from agentkit.types import Failed, Outcome, Step, StepKind, Task, TextPart, ToolCall, ToolSpec, Trust
 
 KEY = "agentkit"
 
@@ -32,13 +33,38 @@ def system_message(text: str) -> SystemMessage:
 
 
 def user_message(task: Task) -> HumanMessage:
-    """Return the task's text parts as one turn; untrusted if any text in it is a stranger's."""
-    texts = [part for part in task.parts if hasattr(part, "text")]
-    stranger = next((part for part in texts if part.provenance.trust is Trust.UNTRUSTED), None)
-    source = stranger.provenance.source if stranger else "user"
-    trust = "untrusted" if stranger else "trusted"
-    known = cast("MessageMeta", {"source": source, "trust": trust})
+    """Return the task's text parts as one turn; untrusted if any part is a stranger's, but what is the user's stays so."""
+    stranger = next((part for part in task.parts if part.provenance.trust is Trust.UNTRUSTED), None)
+    known: MessageMeta = {"source": "user", "trust": "trusted"}
+    if stranger is not None:
+        texts = [part for part in task.parts if isinstance(part, TextPart)]
+        own = [part.text for part in texts if part.provenance.trust is Trust.TRUSTED]
+        known = {"source": stranger.provenance.source, "trust": "untrusted", "own": own}
     return HumanMessage(content=task.text, additional_kwargs=with_meta(known))
+
+
+def own_words(message: BaseMessage) -> list[str]:
+    """Return the texts of a message that may name a destination: the user's, and configuration's.
+
+    What the model said is nobody's word, and what the framework says may quote anybody.
+    """
+    known = meta(message)
+    if known.get("trust") == "untrusted":
+        return list(known.get("own", ())) if isinstance(message, HumanMessage) else []
+    if isinstance(message, HumanMessage) or (isinstance(message, SystemMessage) and not known.get("kind")):
+        content = message.content
+        blocks = [content] if isinstance(content, str) else content
+        return ["\n".join(block if isinstance(block, str) else str(block.get("text", "")) for block in blocks)]
+    return []
+
+
+def is_tainted(messages: Iterable[BaseMessage]) -> bool:
+    """Whether a stranger's words are among the messages; a tool's result that says nothing of its trust is one's."""
+    return any(
+        meta(message).get("trust") == "untrusted"
+        or (isinstance(message, ToolMessage) and meta(message).get("trust") != "trusted")
+        for message in messages
+    )
 
 
 def nudge_message(text: str) -> SystemMessage:

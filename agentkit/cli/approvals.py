@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import getpass
+import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from agentkit.cli.group import ListGroup
-from agentkit.cli.lines import call_text
+from agentkit.cli.lines import call_text, visible
 from agentkit.cli.output import document, json_option, pairs, say, table
 from agentkit.cli.threads import ago, opened
 from agentkit.errors import UsageError
+
+SHOWN = 4_000  # characters of one argument
 
 
 @click.group(cls=ListGroup)
@@ -23,8 +27,11 @@ def command() -> None:
     these arguments; then `agentkit run --resume RUN` goes on.
 
     \b
-    agentkit approvals
+    agentkit run "remove the old logs" --on-approval queue
+    agentkit approvals    # what waits; the start of an id is enough
+    agentkit approvals show 5d0f
     agentkit approvals approve 5d0f
+    agentkit run --resume 8c1e
     """
 
 
@@ -60,8 +67,19 @@ def show(approval: str, as_json: bool) -> None:
     if as_json:
         document("approvals show", row)
         return
+    arguments = {f"  {name}": _shown(value) for name, value in (row.get("arguments") or {}).items()}
     pairs(
-        {name: row.get(name) for name in ("id", "state", "run_id", "tool", "effect", "why", "arguments", "resolved_by")}
+        {
+            **{
+                name: row.get(name)
+                for name in ("id", "state", "run_id", "thread_id", "checkpoint_id", "tool", "effect")
+            },
+            "why": visible(str(row.get("why") or "")),
+            **arguments,
+            "asked": ago(row.get("created_at")),
+            "expires": _until(row.get("expires_at")) if row["state"] == "pending" else None,
+            "resolved by": row.get("resolved_by"),
+        }
     )
 
 
@@ -104,6 +122,18 @@ def _found(store: Any, prefix: str) -> Mapping[str, Any]:
     rows = {str(row["id"]): row for row in store.approvals()}
     found: Mapping[str, Any] = rows[pick(rows, prefix, "approval", "agentkit approvals list --all")]
     return found
+
+
+def _shown(value: Any) -> str:
+    """Return an argument as a person can judge it: whole up to a screenful, nothing hidden in it."""
+    text = visible(json.dumps(value, ensure_ascii=False, default=str))
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}… ({len(text):,} characters; --json has them all)"
+
+
+def _until(when: float | None) -> str:
+    if when is None:
+        return "never"
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))
 
 
 def _who() -> str:

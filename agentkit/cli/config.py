@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import json
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +91,21 @@ def get(key: str, as_json: bool) -> None:
     click.echo(_toml(values[key]))
 
 
+def _inline(value: Any) -> str:
+    """Return a table as TOML writes one in a line, what is default left out."""
+    kept = {item.name: getattr(value, item.name) for item in fields(value)}
+    said = [f"{name} = {json.dumps(one)}" for name, one in kept.items() if one not in ("", 0, None, (), {})]
+    return f"{{{', '.join(said)}}}"
+
+
 def _toml(value: Any) -> str:
     match value:
         case None:
             return "none"
         case bool():
             return "true" if value else "false"
+        case tuple() | list() if value and is_dataclass(value[0]):
+            return ", ".join(_inline(item) for item in value)
         case tuple() | list():
             return ", ".join(str(item) for item in value) or "none"
         case str() | int() | float():

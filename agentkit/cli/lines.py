@@ -59,8 +59,13 @@ def note_text(event: Event) -> str | None:
             return None
 
 
+def visible(text: str) -> str:
+    """Return `text` with what a terminal obeys or does not show (directions, joiners, tags) written as escapes."""
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
+
+
 def _argument(value: Any, limit: int) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = visible(json.dumps(value, ensure_ascii=False, default=str))
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

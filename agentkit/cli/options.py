@@ -65,8 +65,18 @@ _OPTIONS = (
         type=click.Choice(["deny", "queue"]),
         help="Ask nobody: refuse (exit 5), or put it in the queue (exit 8; see `agentkit approvals`).",
     ),
-    click.option("--allow-tool", metavar="NAME", multiple=True, help="Never ask about this tool; repeatable."),
-    click.option("--deny-tool", metavar="NAME", multiple=True, help="Never use this tool; repeatable."),
+    click.option(
+        "--allow-tool",
+        metavar="NAME",
+        multiple=True,
+        help="Never ask about this tool, or, as NAME:PATTERN, about these destinations of it; repeatable.",
+    ),
+    click.option(
+        "--deny-tool",
+        metavar="NAME",
+        multiple=True,
+        help="Never use this tool, or, as NAME:PATTERN, not for these; repeatable.",
+    ),
     click.option(
         "-C",
         "--workspace",

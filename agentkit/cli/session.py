@@ -8,13 +8,14 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import click
 
 from agentkit import config
 from agentkit.cli.interrupts import Interrupts
-from agentkit.cli.lines import call_text
+from agentkit.cli.lines import call_text, visible
 from agentkit.cli.options import AgentFlags
 from agentkit.cli.output import say
 from agentkit.errors import UsageError
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 
 
 class Asker:
-    """Asks a person on the terminal about one call at a time; remembers "always"."""
+    """Asks a person on the terminal about one call at a time; remembers "always", but not for where a call leads.
+
+    Where a destination is in doubt, yesterday's yes is no answer: those calls are asked about one by one.
+    """
 
     def __init__(
         self, interrupts: Callable[[], Interrupts | None], *, before: Callable[[], None] = lambda: None
@@ -36,19 +40,20 @@ class Asker:
 
     def __call__(self, request: ApprovalRequest) -> bool:
         """Whether the call may run."""
-        if request.tool in self._always:
+        if request.tool in self._always and not request.once:
             return True
         self._before()
         call = call_text(request.tool, request.arguments, limit=2_000)
-        say(f"? {call}\n  {request.effect}: {request.why}")
-        word = self._word()
-        if word in {"a", "always"}:
+        say(f"? {call}\n  {request.effect}: {visible(request.why)}")
+        word = self._word("" if request.once else ", [a]lways this tool")
+        always = word in {"a", "always"} and not request.once
+        if always:
             self._always.add(request.tool)
-        return word in {"y", "yes", "a", "always"}
+        return always or word in {"y", "yes"}
 
-    def _word(self) -> str:
+    def _word(self, more: str) -> str:
         interrupts = self._interrupts()
-        sys.stderr.write("  allow it? [y]es, [n]o, [a]lways this tool: ")
+        sys.stderr.write(f"  allow it? [y]es, [n]o{more}: ")
         sys.stderr.flush()
         try:
             if interrupts is None:
@@ -85,8 +90,9 @@ def open_agent(
     tools = plugin_tools(settings)
     names = [tool.name for tool in tools]
     for flag, wanted in (("-T", flags.tools), ("--allow-tool", flags.allow_tool), ("--deny-tool", flags.deny_tool)):
-        for name in wanted:
-            if name not in names:
+        for entry in wanted:
+            name = entry.partition(":")[0] if flag != "-T" else entry  # a pattern of destinations may follow
+            if not any(fnmatchcase(known, name) for known in names):
                 raise UsageError(f"{flag} {name}: {unknown(name, names, 'tool')}")
     if flags.tools:
         tools = [tool for tool in tools if tool.name in flags.tools]

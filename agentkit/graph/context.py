@@ -34,6 +34,7 @@ class RunContext:
     asks: bool  # a person can answer now, or later through the queue
     clock: Callable[[], float] = time.monotonic
     mark: list[float] = field(default_factory=list)  # when spent time was last added up
+    refused: list[dict[str, Any]] = field(default_factory=list)  # calls made by tools that policy did not allow
 
     def limits(self, spent: Mapping[str, Any]) -> Spent:
         """Return what is spent, with this run's limits."""

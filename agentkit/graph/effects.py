@@ -12,15 +12,18 @@ import itertools
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from agentkit.graph.context import RunContext
 from agentkit.graph.problem import call_key
 from agentkit.graph.state import Result, RunState
+from agentkit.messages import own_words
 from agentkit.policy import Allow
 from agentkit.protocols import EffectRow, Tool, ToolContext
 from agentkit.tools import run_call
+from agentkit.tools.run import resolved
 from agentkit.types import Done, Effect, Failed, Outcome, Pending, ToolCall
 
 _KINDS: dict[str, type[Done] | type[Failed] | type[Pending]] = {"done": Done, "failed": Failed, "pending": Pending}
@@ -47,7 +50,7 @@ def effect_id(run_id: str, turn: int, index: int, tool: str, arguments: Mapping[
 
 
 def perform(
-    call: ToolCall, index: int, state: RunState, context: RunContext, *, parent: str = ""
+    call: ToolCall, index: int, state: RunState, context: RunContext, *, reviewed: str, parent: str = ""
 ) -> tuple[Outcome, float]:
     """Run one allowed call, or answer it from the ledger; return its outcome and its seconds.
 
@@ -56,6 +59,7 @@ def perform(
         index: its place in the step, or among the calls that its `parent` made.
         state: the run's.
         context: the run's.
+        reviewed: the digest of the arguments that were allowed; nothing is run with others.
         parent: the effect id of the tool that makes the call, where a tool does.
     """
     tool = context.tools.get(call.tool)
@@ -74,9 +78,24 @@ def perform(
         if settled is not None:
             return settled, 0.0
     started = time.monotonic()
-    outcome = run_call(tool, call, tool_context)
+    outcome = _run_reviewed(tool, call, tool_context, reviewed)
     context.store.complete(identity, json.dumps(to_dict(outcome), ensure_ascii=False, default=str))
     return outcome, time.monotonic() - started
+
+
+def _run_reviewed(tool: Tool, call: ToolCall, tool_context: ToolContext, reviewed: str) -> Outcome:
+    """Run the call if its arguments still are those that were allowed: a file behind `$N` may have changed meanwhile."""
+    arguments = resolved(tool, call.arguments, tool_context.results)
+    if not isinstance(arguments, Failed) and digest_of(call.tool, arguments) != reviewed:
+        return Failed(
+            text=f"{call.tool}: its arguments are not those that were allowed; nothing was run", kind="denied"
+        )
+    return run_call(tool, call, tool_context)
+
+
+def digest_of(tool: str, arguments: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a call as the tool gets it: what a decision about it binds to."""
+    return hashlib.sha256(call_key(tool, dict(arguments)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _settle(tool: Tool, identity: str, tool_context: ToolContext, context: RunContext) -> Outcome | None:
@@ -104,10 +123,17 @@ def _tool_context(tool: Tool, identity: str, state: RunState, context: RunContex
         call = ToolCall(id=f"{identity}/{name}", tool=name, arguments=arguments)
         if other is None:
             return Failed(text=f"there is no tool '{name}'", kind="unknown_tool")
-        verdict = context.policy.decide(other.spec, call, untrusted_in_context=True, trusted_texts=())
+        given = resolved(other, arguments, ())  # a tool has the texts themselves
+        if isinstance(given, Failed):
+            return given
+        call = replace(call, arguments=given)
+        own = [text for message in state["messages"] for text in own_words(message)]
+        verdict = context.policy.decide(other.spec, call, untrusted_in_context=True, trusted_texts=own)
         if not isinstance(verdict, Allow):
-            return Failed(text=f"{name}: not allowed from inside another tool", kind="denied")
-        return perform(call, next(order), state, context, parent=identity)[0]
+            why = f"{name} was not allowed from inside {tool.name}: {verdict.why}"
+            context.refused.append({"tool": name, "arguments": dict(given), "why": why})
+            return Failed(text=why, kind="denied")
+        return perform(call, next(order), state, context, reviewed=digest_of(name, given), parent=identity)[0]
 
     return ToolContext(
         run_id=context.run_id,

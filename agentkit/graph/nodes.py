@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from random import Random
 from typing import Any
 
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage
 from langgraph.runtime import Runtime
 
 from agentkit.errors import AgentkitError, ContextFull, DeadlineExceeded, ExtensionError
@@ -23,9 +23,9 @@ from agentkit.graph.answering import conclude, wrap_up
 from agentkit.graph.context import RunContext, add_spent, add_usage
 from agentkit.graph.problem import AgentProblem, step_key
 from agentkit.graph.requests import build_request, fit
-from agentkit.graph.reviewing import EXPIRED, refusal_of
+from agentkit.graph.reviewing import EXPIRED, reviewed_call
 from agentkit.graph.state import CallState, RunState, ended_by
-from agentkit.messages import meta, nudge_message, step_message, step_of
+from agentkit.messages import nudge_message, step_message, step_of
 from agentkit.protocols import Plan, PlanBudget, Reply, Request, Stop
 from agentkit.types import Failed, Step, StopReason, ToolCall
 
@@ -84,17 +84,13 @@ def plan(state: RunState, runtime: Runtime[RunContext]) -> Change:
 def review(state: RunState, runtime: Runtime[RunContext]) -> Change:
     """Decide about every call: validated first, then policy; fails closed."""
     context = runtime.context
-    untrusted = any(meta(m).get("trust") == "untrusted" for m in state["messages"])
-    trusted = [
-        str(m.content) for m in state["messages"] if isinstance(m, HumanMessage) and meta(m).get("trust") != "untrusted"
-    ]
     reviewed: list[CallState] = []
     blocked = list(state["blocked"])
     expired = None
     for index, call in enumerate(state["calls"]):
-        refusal = _NOT_RUN if expired else refusal_of(call, index, state, context, untrusted, trusted)
-        if refusal is None:
-            reviewed.append({**call, "verdict": "allow"})
+        refusal = _NOT_RUN if expired else reviewed_call(call, index, state, context)
+        if isinstance(refusal, str):
+            reviewed.append({**call, "verdict": "allow", "digest": refusal})
             continue
         if refusal.kind in {"denied", EXPIRED}:
             blocked.append({"tool": call["tool"], "arguments": call["arguments"], "why": refusal.text})
@@ -117,9 +113,10 @@ def act(state: RunState, runtime: Runtime[RunContext]) -> Change:
             continue
         call = ToolCall(id=item["id"], tool=item["tool"], arguments=item["arguments"])
         context.emit("tool_use", {"id": call.id, "tool": call.tool, "arguments": item["arguments"]})
-        outcome, seconds = effects.perform(call, index, state, context)
+        outcome, seconds = effects.perform(call, index, state, context, reviewed=item.get("digest", ""))
         done.append({**item, "outcome": effects.to_dict(outcome), "seconds": seconds})
-    return {"calls": done}
+    refused, context.refused[:] = list(context.refused), []
+    return {"calls": done, "blocked": [*state["blocked"], *refused]} if refused else {"calls": done}
 
 
 def observe(state: RunState, runtime: Runtime[RunContext]) -> Change:
@@ -204,4 +201,6 @@ def _numbered(step: Step, turn: int) -> Step:
 
 
 def _new_call(call: ToolCall) -> CallState:
-    return CallState(id=call.id, tool=call.tool, arguments=dict(call.arguments), verdict="", outcome=None, seconds=0.0)
+    return CallState(
+        id=call.id, tool=call.tool, arguments=dict(call.arguments), verdict="", digest="", outcome=None, seconds=0.0
+    )

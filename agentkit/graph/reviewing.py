@@ -1,25 +1,32 @@
-"""May this call run? Unknown tools and invalid arguments first, then policy, then, if need be, a person."""
+"""May this call run? Unknown tools and invalid arguments first, then policy, then, if need be, a person.
+
+What is decided about is the call as the tool will get it: arguments validated, `$N` resolved. The decision binds to the
+digest of those, and is kept in a row: what a resumed run hears counts only as far as the row of this very call says so.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
+from langgraph.runtime import get_runtime
 from langgraph.types import interrupt
 
 from agentkit.graph import effects
 from agentkit.graph.context import RunContext
-from agentkit.graph.problem import call_key
 from agentkit.graph.state import CallState, RunState
-from agentkit.policy import Allow, Deny
+from agentkit.messages import is_tainted, own_words
+from agentkit.policy import Allow, Ask, Deny
+from agentkit.protocols import Tool
+from agentkit.tools.run import resolved
 from agentkit.types import Failed, ToolCall
 
 EXPIRED = "expired"  # nobody answered in time: not a denial
 
 
-def refusal_of(
-    item: CallState, index: int, state: RunState, context: RunContext, untrusted: bool, trusted: list[str]
-) -> Failed | None:
-    """Return why a call must not run, or None; may suspend the run until a person has answered.
+def reviewed_call(item: CallState, index: int, state: RunState, context: RunContext) -> str | Failed:
+    """Return the digest of the arguments that may be run, or why they must not; may suspend the run to ask a person.
 
     Arguments are validated before policy looks at them, and long before a person does.
     """
@@ -27,45 +34,49 @@ def refusal_of(
     if tool is None:
         names = ", ".join(spec.name for spec in context.tools.specs)
         return Failed(text=f"there is no tool '{item['tool']}'; there are: {names}", kind="unknown_tool")
-    try:
-        tool.validate(item["arguments"])
-    except ValueError as error:
-        return Failed(text=f"{item['tool']}: {error}", kind="invalid")
-    except Exception as error:  # noqa: BLE001  a stranger's code
-        return Failed(text=f"{item['tool']}: its arguments cannot be checked: {type(error).__name__}", kind="invalid")
-    call = ToolCall(id=item["id"], tool=item["tool"], arguments=item["arguments"])
-    verdict = context.policy.decide(tool.spec, call, untrusted_in_context=untrusted, trusted_texts=trusted)
-    if isinstance(verdict, Allow):
-        return None
+    given = resolved(tool, item["arguments"], _results(tool, item, state))
+    if isinstance(given, Failed):
+        return Failed(text=f"{item['tool']}: {given.text}", kind=given.kind)
+    call = ToolCall(id=item["id"], tool=item["tool"], arguments=given)
+    messages = state["messages"]
+    own = [text for message in messages for text in own_words(message)]
+    verdict = context.policy.decide(tool.spec, call, untrusted_in_context=is_tainted(messages), trusted_texts=own)
     if isinstance(verdict, Deny):
         return Failed(text=f"{call.tool} was not allowed: {verdict.why}", kind="denied")
-    return _asked(item, index, state, context, effect=tool.spec.rules.effect.value, why=verdict.why)
+    if isinstance(verdict, Ask):
+        refusal = _asked(call, index, state, context, effect=tool.spec.rules.effect.value, verdict=verdict)
+        if refusal is not None:
+            return refusal
+    else:
+        assert isinstance(verdict, Allow)
+    return effects.digest_of(call.tool, given)
+
+
+def _results(tool: Tool, item: CallState, state: RunState) -> list[str]:
+    """Return the texts that `$N` may stand for; files are read only for a call that has one."""
+    takes = any("$" in str(item["arguments"].get(name, "")) for name in tool.spec.rules.references)
+    return [effects.full_text(result) for result in state.get("results", [])] if takes else []
 
 
 def _asked(
-    item: CallState, index: int, state: RunState, context: RunContext, *, effect: str, why: str
+    call: ToolCall, index: int, state: RunState, context: RunContext, *, effect: str, verdict: Ask
 ) -> Failed | None:
-    """Ask a person, now or through the queue; the first time the run is suspended here."""
-    name, arguments = item["tool"], item["arguments"]
-    identity = effects.effect_id(context.run_id, state["turn"], index, name, arguments)
-    asked_before = any(known["id"] == identity for known in context.store.approvals())  # the run was resumed
-    if not context.asks and not asked_before:
-        return Failed(text=f"{name} needs a person's approval, and nobody can be asked: {why}", kind="denied")
-    expiry = context.settings.policy.approval_expiry_s
-    row = {
-        "id": identity,
-        "run_id": context.run_id,
-        "tool": name,
-        "arguments": dict(arguments),
-        "arguments_digest": call_key(name, dict(arguments)),
-        "effect": effect,
-        "why": why,
-        "expires_at": None if expiry is None else time.time() + expiry,
-    }
-    approval = context.store.request_approval(row)
-    if not asked_before:
-        context.emit("approval_required", {**row, "id": approval})
-    decision = interrupt({**row, "id": approval})
+    """Return what a person's answer comes to, asked now or through the queue; the first time the run is suspended here."""
+    name, why = call.tool, verdict.why
+    identity = effects.effect_id(context.run_id, state["turn"], index, name, call.arguments)
+    row = context.store.approval(identity)
+    if row is None:
+        if not context.asks:
+            return Failed(text=f"{name} needs a person's approval, and nobody can be asked: {why}", kind="denied")
+        asked = _row(identity, call, context, effect=effect, verdict=verdict)
+        context.store.request_approval(asked)
+        context.emit("approval_required", asked)
+        row = {**asked, "state": "pending"}
+    while row["state"] == "pending":
+        # An answer to another question of this step may come back here first: only the row counts.
+        interrupt({key: row[key] for key in ("id", "tool", "arguments", "effect", "why", "once")})
+        row = context.store.approval(identity) or {"state": "cancelled"}
+    decision = row["state"]
     if decision == "approved":
         return None
     if decision == "denied":
@@ -75,3 +86,21 @@ def _asked(
         "give the task again",
         kind=EXPIRED,
     )
+
+
+def _row(identity: str, call: ToolCall, context: RunContext, *, effect: str, verdict: Ask) -> Mapping[str, Any]:
+    expiry = context.settings.policy.approval_expiry_s
+    place = get_runtime().execution_info
+    return {
+        "id": identity,
+        "run_id": context.run_id,
+        "thread_id": place.thread_id if place else None,
+        "checkpoint_id": place.checkpoint_id if place else None,
+        "tool": call.tool,
+        "arguments": dict(call.arguments),
+        "arguments_digest": effects.digest_of(call.tool, call.arguments),
+        "effect": effect,
+        "why": verdict.why,
+        "once": verdict.once,
+        "expires_at": None if expiry is None else time.time() + expiry,
+    }

@@ -35,6 +35,7 @@ class CallState(TypedDict):
     tool: str
     arguments: dict[str, Any]
     verdict: str  # "allow" | "refused"
+    digest: str  # of the arguments that were reviewed, references resolved
     outcome: dict[str, Any] | None
     seconds: float
 

@@ -9,5 +9,6 @@ from __future__ import annotations
 
 from agentkit.literals import is_grounded, literals
 from agentkit.policy.decide import Allow, Ask, Decision, Deny, Policy
+from agentkit.policy.rules import check_rules
 
-__all__ = ["Allow", "Ask", "Decision", "Deny", "Policy", "is_grounded", "literals"]
+__all__ = ["Allow", "Ask", "Decision", "Deny", "Policy", "check_rules", "is_grounded", "literals"]

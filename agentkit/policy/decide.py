@@ -1,26 +1,25 @@
 """Allow, ask or deny one call.
 
-The order: deny list, then yolo, then what the mode and the effect say, with the allow list in place of a
-person. Untrusted text in the context narrows every choice to destinations that trusted words or an allow
+The order: deny list, then the first of the rules, then yolo, then what the mode and the effect say, with the allow list in
+place of a person. Untrusted text in the context narrows every choice to destinations that trusted words or an allow
 list name in full. What no rule covers is asked about. Only a person, `yolo` or a pattern overrules that.
 """
 
 from __future__ import annotations
 
-import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
-from urllib.parse import urlsplit
+from pathlib import Path
 
-from agentkit.config import PolicySettings
+from agentkit.config import PolicyRule, PolicySettings
 from agentkit.literals import is_grounded
+from agentkit.policy.patterns import fits, host_of, leaves, looks_alike, property_names, texts, touches
+from agentkit.policy.rules import first_rule
 from agentkit.types import Effect, ToolCall, ToolRules, ToolSpec
 
 _REFERENCE = re.compile(r"\$\d")
-_SHELL = frozenset(";&|`$<>()\n\\")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +32,7 @@ class Ask:
     """A person must decide; says why."""
 
     why: str
+    once: bool = False  # a destination is in doubt: the answer holds for this call alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ class _Question:
     call: ToolCall
     tainted: bool
     trusted: Sequence[str]
+    rule: PolicyRule | None = None  # that decides, where one is about the call
 
     @property
     def rules(self) -> ToolRules:
@@ -73,8 +74,9 @@ class _Question:
         names = dict.fromkeys((*self.rules.sinks, *trusted))
         if not names and self.tainted and self.rules.egress:
             names = dict.fromkeys(self.call.arguments)
+        keys = property_names(self.spec.parameters)
         for name in names:
-            for value in _texts(self.call.arguments.get(name)):
+            for value in texts(self.call.arguments.get(name), keys):
                 yield name, value
 
 
@@ -82,37 +84,59 @@ class Policy:
     """Decides about calls; the same question always gets the same answer.
 
     Args:
-        settings: mode and lists. An entry of `allow_tools` and `deny_tools` is a tool's name, `*` standing
+        settings: mode, lists and rules. An entry of `allow_tools` and `deny_tools` is a tool's name, `*` standing
             for anything. `name:pattern` in `allow_tools` allows only the destinations that fit the pattern, but
-            also while untrusted text is in the context; `name:*` allows all of them.
+            also while untrusted text is in the context; `name:*` allows all of them. In `deny_tools` it denies them.
         interactive: whether somebody can be asked at once; if not, reasons say how to allow the call.
+        workspace: where paths begin; a pattern that forbids a path then forbids all ways to it.
     """
 
-    def __init__(self, settings: PolicySettings, *, interactive: bool) -> None:
+    def __init__(self, settings: PolicySettings, *, interactive: bool, workspace: Path | None = None) -> None:
         self._settings = settings
         self._interactive = interactive
+        self._workspace = workspace
 
     def decide(
         self, spec: ToolSpec, call: ToolCall, *, untrusted_in_context: bool, trusted_texts: Sequence[str]
     ) -> Decision:
-        """Return the decision on `call`, whose arguments have been validated.
+        """Return the decision on `call`.
 
         Args:
             spec: the tool's rules.
-            call: the call, references resolved.
+            call: the call as the tool will get it: arguments validated, references resolved.
             untrusted_in_context: whether the model has seen words of a stranger.
             trusted_texts: the user's own words and those of the configuration.
         """
-        if any(fnmatchcase(spec.name, entry) for entry in self._settings.deny_tools):
+        rule = first_rule(
+            self._settings.rules, spec, call.arguments, interactive=self._interactive, workspace=self._workspace
+        )
+        question = _Question(spec=spec, call=call, tainted=untrusted_in_context, trusted=trusted_texts, rule=rule)
+        if self._denied(question):
             return Deny("it is on the deny list (policy.deny_tools)")
+        if rule is not None and rule.decision == "deny":
+            return Deny(rule.why or "a rule denies it (policy.rules)")
         if self._settings.mode == "yolo":
             return Allow()
-        question = _Question(spec=spec, call=call, tainted=untrusted_in_context, trusted=trusted_texts)
+        if rule is not None and rule.decision == "ask":
+            return Ask(rule.why or "a rule asks about it (policy.rules)", once=True)
         stray = self._stray(question)
         why = stray or self._objection(question)
         if why is None:
             return Allow()
-        return Ask(why if self._interactive else f"{why}; {_mend(question, named=stray is None)}")
+        mend = "" if self._interactive else f"; {_mend(question, named=stray is None)}"
+        return Ask(f"{why}{mend}", once=stray is not None)
+
+    def _denied(self, question: _Question) -> bool:
+        """Whether the deny list holds the tool, or one of the destinations."""
+        name = question.spec.name
+        for entry in self._settings.deny_tools:
+            tool, _, pattern = entry.partition(":")
+            if fnmatchcase(name, tool) and (
+                not pattern
+                or any(touches(value, pattern, self._workspace) for value in texts(dict(question.call.arguments)))
+            ):
+                return True
+        return False
 
     def _stray(self, question: _Question) -> str | None:
         """Return what is wrong with the first destination that nobody trusted named, or None."""
@@ -122,7 +146,9 @@ class Policy:
         for argument, value in question.destinations():
             if not self._named(question, argument, value):
                 because = "untrusted text has been read" if question.tainted else "it leaves this machine"
-                return f"nobody trusted named {_short(value)} (argument '{argument}'), and {because}"
+                return (
+                    f"nobody trusted named {_short(value)}{looks_alike(value)} (argument '{argument}'), and {because}"
+                )
         return None
 
     def _objection(self, question: _Question) -> str | None:
@@ -139,7 +165,7 @@ class Policy:
             return f"it {_verb(rules)}, and the mode is manual"
         if rules.effect is not Effect.WRITE:
             return f"it {_verb(rules)}"
-        outside = next((value for _, value in question.destinations() if _leaves(value)), None)
+        outside = next((value for _, value in question.destinations() if leaves(value)), None)
         if outside is not None and not is_grounded(outside, question.trusted):
             return f"{_short(outside)} lies outside the workspace, and nobody named it"
         return None
@@ -150,16 +176,23 @@ class Policy:
             return False  # stands for a tool's result
         if is_grounded(value, question.trusted):
             return True
-        if _host(value) in {host.lower() for host in self._settings.allow_hosts} - {""}:
+        if question.rule is not None and argument in question.rule.arguments:
+            return True  # it allows, and fits
+        if set(host_of(value)) & ({host.lower() for host in self._settings.allow_hosts} - {""}):
             return True
-        return any(_fits(value, pattern) for pattern in self._patterns(question.spec.name) if pattern)
+        return any(fits(value, pattern) for pattern in self._patterns(question.spec.name) if pattern)
 
     def _listed(self, question: _Question) -> bool:
         """Whether the allow list holds the tool, for the destinations of this call."""
+        if question.rule is not None:  # it allows: what denies or asks was heard before
+            only = question.rule.arguments
+            return not only or all(
+                name in only or self._named(question, name, value) for name, value in question.destinations()
+            )
         patterns = self._patterns(question.spec.name)
         values = [value for _, value in question.destinations()]
-        fits = all(any(_fits(value, pattern) for pattern in patterns if pattern) for value in values)
-        return "" in patterns or "*" in patterns or bool(patterns and values and fits)
+        all_fit = all(any(fits(value, pattern) for pattern in patterns if pattern) for value in values)
+        return "" in patterns or "*" in patterns or bool(patterns and values and all_fit)
 
     def _patterns(self, name: str) -> list[str]:
         """Return the patterns that the allow list has for a tool; one without a pattern is empty."""
@@ -174,59 +207,6 @@ def _mend(question: _Question, *, named: bool) -> str:
         return f"allow it with --allow-tool {name}"
     entry = f"'{name}:*'" if question.tainted else name
     return f"name it in the task, or allow it with --allow-tool {entry}"
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Yield every non-empty text in an argument's value, however deep."""
-    if isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _texts(inner)
-    elif isinstance(value, (list, tuple)):
-        for inner in value:
-            yield from _texts(inner)
-    elif value is not None and str(value).strip():
-        yield str(value)
-
-
-def _fits(value: str, pattern: str) -> bool:
-    """Whether `value` fits the pattern in every part that matters; `*` alone fits all."""
-    if pattern in {"*", value}:
-        return True
-    if "://" in pattern:
-        return _url_fits(value, pattern)
-    if _SHELL & set(value) or "://" in value or ".." in value.split("/"):
-        return False
-    if any(char in value and char not in pattern for char in " \t,"):
-        return False  # one pattern, one thing: `*@example.com` is not a list of recipients
-    return fnmatchcase(value, pattern)
-
-
-def _url_fits(value: str, pattern: str) -> bool:
-    try:
-        one, other = urlsplit(value), urlsplit(pattern)
-        same_place = (one.scheme, one.port) == (other.scheme, other.port)
-    except ValueError:
-        return False
-    if not same_place or "@" in one.netloc or "\\" in value:
-        return False
-    path = one.path + (f"?{one.query}" if one.query else "")
-    return fnmatchcase(one.hostname or "", other.hostname or "") and fnmatchcase(path or "/", other.path or "/")
-
-
-def _host(value: str) -> str:
-    if "://" not in value or "\\" in value:
-        return ""
-    try:
-        parts = urlsplit(value)
-    except ValueError:
-        return ""
-    return "" if "@" in parts.netloc else (parts.hostname or "").lower()
-
-
-def _leaves(value: str) -> bool:
-    """Whether a path may lie outside the workspace."""
-    path = posixpath.normpath(value.replace("\\", "/"))
-    return path.startswith(("/", "~")) or path.split("/")[0] == ".." or path[1:2] == ":"
 
 
 def _verb(rules: ToolRules) -> str:

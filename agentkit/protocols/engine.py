@@ -18,6 +18,7 @@ class MessageMeta(TypedDict, total=False):
     kind: Literal["final", "ask", "decline", "calls", "nudge", "note"]
     source: str  # provenance: "user", "config", "tool:read_file", "image:photo.jpg"
     trust: Literal["trusted", "untrusted"]
+    own: list[str]  # the user's words in a message that holds a stranger's too
     token_ids: list[int]  # what the engine decoded for this message; history is token-exact
     result: int  # a tool result's number in the conversation, from 1
     thinking: str

@@ -72,6 +72,10 @@ class Store(Protocol):
         """Insert a pending approval; return its id."""
         ...
 
+    def approval(self, approval_id: str) -> Mapping[str, Any] | None:
+        """Return one approval's row, or None; one that is past its time is `expired`."""
+        ...
+
     def approvals(self, *, state: str | None = None) -> list[Mapping[str, Any]]:
         """Return approvals, newest first."""
         ...

@@ -245,9 +245,11 @@ class SqliteStore:
             raise StoreError(f"approval state {state!r}: unknown; one of {', '.join(APPROVAL_STATES)}")
         self._expire()
         with self._db.write() as db:
+            now = self._clock()
             done = db.execute(
-                "UPDATE approvals SET state = ?, resolved_by = ?, resolved_at = ? WHERE id = ? AND state = 'pending'",
-                (state, clean(by), self._clock(), approval_id),
+                "UPDATE approvals SET state = ?, resolved_by = ?, resolved_at = ?"
+                " WHERE id = ? AND state = 'pending' AND (expires_at IS NULL OR expires_at >= ?)",
+                (state, clean(by), now, approval_id, now),
             )
             return done.rowcount == 1
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextvars
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -66,9 +66,14 @@ def run_call(tool: Tool, call: ToolCall, context: ToolContext, *, limits: Limits
 
 def prepare(tool: Tool, arguments: Mapping[str, Any], context: ToolContext) -> Mapping[str, Any] | Failed:
     """Return the arguments as the tool will get them: validated, with references resolved."""
+    return resolved(tool, arguments, context.results)
+
+
+def resolved(tool: Tool, arguments: Mapping[str, Any], results: Sequence[str]) -> Mapping[str, Any] | Failed:
+    """Return arguments validated, and with `$N` standing for no. N of `results`; or what is wrong with them."""
     try:
         checked = tool.validate(arguments)
-        resolved = resolve_references(checked, tool.spec, context.results)
+        resolved = resolve_references(checked, tool.spec, results)
         return checked if resolved == checked else tool.validate(resolved)
     except ValueError as error:
         return Failed(text=" ".join(clean(str(error)).split())[:1_000], kind="invalid")

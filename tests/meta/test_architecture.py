@@ -20,6 +20,7 @@ LAYERS = """
     messages aio schema literals
     extensions
     config events
+    settings_file
     protocols
     types
     errors

@@ -32,9 +32,9 @@ from agentkit.engine.grammar import json_rule, lark_text
 from agentkit.errors import CannotEnforce
 from agentkit.literals import spans
 from agentkit.protocols import Ground
-from agentkit.types import Grounding, JsonSchema, ToolSpec
+from agentkit.types import Effect, Grounding, JsonSchema, ToolSpec
 
-__all__ = ["ArgumentRules", "Form", "check_grounded", "definitions_of", "text_terminal"]
+__all__ = ["ArgumentRules", "Form", "check_grounded", "declared_grounds", "definitions_of", "text_terminal"]
 
 MAX_KNOWN = 400  # numbers, and words of a text that must have been seen; the newest
 SMALL_NUMBERS = (*range(13), 100)  # may stand in a calculation without having been seen: squares, halves, per cent
@@ -165,10 +165,12 @@ class ArgumentRules:
         """Return the expression of argument `name`; None where it cannot be given."""
         about, how, sources = spec.parameters["properties"][name], self.held(spec).get(name), self._sources
         references = _references(name, spec, sources)
-        if how in ("context", "trusted"):
+        if how == "context":
             return self._choice(candidates_of(_spans(how, sources), name, spec), references, form)
+        if how == "trusted":  # what stands for a result is nobody's word
+            return self._choice(candidates_of(_spans(how, sources), name, spec), (), form)
         if how == "words":
-            return _quotation(sources.trusted, references, form)
+            return _quotation(sources.trusted, (), form)
         if how == "numbers":
             return _with_numbers(sources.seen, form)
         if sources.quotes and about.keys() <= _PLAIN:
@@ -182,10 +184,10 @@ class ArgumentRules:
     def held(self, spec: ToolSpec) -> Mapping[str, Grounding]:
         """Return which arguments are held to be grounded, and how.
 
-        All that the tool declares, for a model that quotes. Others find numbers of their own (seconds in a day), and may
+        All that the tool declares, and the sinks of its effects, for a model that quotes. Others find numbers of their own (seconds in a day), and may
         name a destination of their own (a file to write) as long as nobody but the user has spoken.
         """
-        declared, sources = spec.rules.grounded, self._sources
+        declared, sources = declared_grounds(spec), self._sources
         if sources.quotes or not declared:
             return declared
         free = {"numbers"} if len(sources.seen) > len(sources.trusted) else {"numbers", "trusted", "words"}
@@ -231,6 +233,28 @@ def text_terminal(sources: Sources, names: tuple[str, ...]) -> str:
     known = " | ".join(map(lark_text, _newest([*names, *words, *_numbers(sources.seen, written=True)])))
     free, literal = r"(/[^0-9.\\\/_@]/ | /\.[ \n]/)+", f"({known})"
     return f'TEXT: ({literal}? {free})+ {literal}? "."? | {literal} "."? | "."'  # two literals never touch
+
+
+def declared_grounds(spec: ToolSpec) -> Mapping[str, Grounding]:
+    """Return how the tool's arguments are grounded: as it says, and in trust where an effect or the network gets them.
+
+    A sink of which nothing is said, and whose schema is such that it cannot be held, is left to policy.
+    """
+    rules = spec.rules
+    if rules.effect in {Effect.PURE, Effect.READ} and not rules.egress:
+        return rules.grounded
+    left = [name for name in rules.sinks if name not in rules.grounded and _can_be_held(name, spec)]
+    return {**rules.grounded, **dict.fromkeys(left, "trusted")} if left else rules.grounded
+
+
+def _can_be_held(name: str, spec: ToolSpec) -> bool:
+    if spec.parameters.keys() - _OBJECT or name not in spec.parameters.get("properties", {}):
+        return False
+    try:
+        candidates_of((), name, spec)
+    except CannotEnforce:
+        return False
+    return True
 
 
 def check_grounded(spec: ToolSpec) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from agentkit.engine.dialects import Vocabulary
-from agentkit.engine.dialects.arguments import ArgumentRules
+from agentkit.engine.dialects.arguments import ArgumentRules, declared_grounds
 from agentkit.engine.dialects.chat_contents import Controls
 from agentkit.engine.dialects.chat_families import Family, calls_text
 from agentkit.engine.dialects.chat_grammar import (
@@ -237,7 +237,7 @@ def _calls_so_far(request: Request) -> int:
 
 def _grounding(request: Request) -> ArgumentRules:
     """Return the rules of grounded arguments; where nothing is grounded, no text is looked at."""
-    if not any(spec.rules.grounded for spec in request.tools):
+    if not any(declared_grounds(spec) for spec in request.tools):
         return ArgumentRules(Sources.of(()))
     results = [meta(message).get("result", 0) for message in request.messages if isinstance(message, ToolMessage)]
     return ArgumentRules(sources_of(request.messages, results=max(results, default=0)))

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, BaseMessage
 
 from agentkit.engine.dialects import text_of
 from agentkit.literals import pointed, spans
-from agentkit.messages import meta
+from agentkit.messages import own_words
 
 __all__ = ["MAX_CHARS", "Sources", "Window", "newest", "sources_of", "window"]
 
@@ -52,7 +52,7 @@ class Window:
 
 def sources_of(messages: Sequence[BaseMessage], *, results: int = 0, quotes: bool = False) -> Sources:
     """Return the sources of a conversation; what the model said itself is none."""
-    told = (_told(message) for message in messages if not isinstance(message, AIMessage))
+    told = (said for message in messages if not isinstance(message, AIMessage) for said in _told(message))
     return Sources.of(told, results=results, quotes=quotes)
 
 
@@ -96,7 +96,9 @@ def _names(text: str, room: int | None, *, quotes: bool) -> tuple[str, ...]:
     return tuple(span for span in found if span in names) or found
 
 
-def _told(message: BaseMessage) -> tuple[str, bool]:
-    """Return a message's words, and whether they are the user's or configuration's; a nudge may quote anybody."""
-    own = isinstance(message, HumanMessage) or (isinstance(message, SystemMessage) and not meta(message).get("kind"))
-    return text_of(message), own and meta(message).get("trust") != "untrusted"
+def _told(message: BaseMessage) -> Iterator[tuple[str, bool]]:
+    """Yield a message's words, and whether they are the user's or configuration's; a nudge may quote anybody."""
+    whole, own = text_of(message), own_words(message)
+    if own != [whole]:
+        yield whole, False
+    yield from ((text, True) for text in own)

@@ -191,7 +191,7 @@ def test_arguments_grounded_in_trust_are_destinations_too() -> None:
 
 def test_the_reason_says_what_and_what_to_do() -> None:
     asked = decide(FETCH, {"url": U}, interactive=True)
-    assert asked == Ask(f"nobody trusted named '{U}' (argument 'url'), and it leaves this machine")
+    assert asked == Ask(f"nobody trusted named '{U}' (argument 'url'), and it leaves this machine", once=True)
     headless = decide(MAIL, {"to": "eve@evil.example"}, tainted=True, interactive=False)
     assert isinstance(headless, Ask)
     assert headless.why == (
