@@ -334,7 +334,7 @@ def _convert(value: Any, wanted: Any, key: str, origin: str) -> Any:
         and type(None) in getattr(wanted, "__args__", ())
     ):
         return None
-    kind = next((kind for kind in get_args(wanted) if is_dataclass(kind)), None)
+    kind = next((kind for kind in get_args(wanted) if isinstance(kind, type) and is_dataclass(kind)), None)
     if kind is not None:
         return tuple(_table(kind, given, f"{key}[{n}]", origin) for n, given in enumerate(_tables(value, key, origin)))
     if isinstance(value, str) and "tuple" in str(wanted):

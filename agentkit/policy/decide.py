@@ -15,6 +15,7 @@ from pathlib import Path
 
 from agentkit.config import PolicyRule, PolicySettings
 from agentkit.literals import is_grounded
+from agentkit.policy.intent import is_meant
 from agentkit.policy.patterns import fits, host_of, leaves, looks_alike, property_names, texts, touches
 from agentkit.policy.rules import first_rule
 from agentkit.types import Effect, ToolCall, ToolRules, ToolSpec
@@ -143,12 +144,13 @@ class Policy:
         leaves = question.rules.egress and not self._listed(question)
         if (question.looks and not question.rules.egress) or not (leaves or question.tainted):
             return None
+        because = "untrusted text has been read" if question.tainted else "it leaves this machine"
         for argument, value in question.destinations():
+            about = f"{_short(value)}{looks_alike(value)} (argument '{argument}')"
             if not self._named(question, argument, value):
-                because = "untrusted text has been read" if question.tainted else "it leaves this machine"
-                return (
-                    f"nobody trusted named {_short(value)}{looks_alike(value)} (argument '{argument}'), and {because}"
-                )
+                return f"nobody trusted named {about}, and {because}"
+            if question.tainted and not question.looks and not self._meant(question, argument, value):
+                return f"{about} is named, but not as where this goes, and {because}"
         return None
 
     def _objection(self, question: _Question) -> str | None:
@@ -174,8 +176,14 @@ class Policy:
         """Whether the user, or an allow list, named this destination in full."""
         if argument in question.rules.references and _REFERENCE.search(value):
             return False  # stands for a tool's result
-        if is_grounded(value, question.trusted):
-            return True
+        return is_grounded(value, question.trusted) or self._allowed(question, argument, value)
+
+    def _meant(self, question: _Question, argument: str, value: str) -> bool:
+        """Whether a destination that is named was named as one."""
+        return is_meant(value, question.spec, question.trusted) or self._allowed(question, argument, value)
+
+    def _allowed(self, question: _Question, argument: str, value: str) -> bool:
+        """Whether an allow list or a rule holds this destination."""
         if question.rule is not None and argument in question.rule.arguments:
             return True  # it allows, and fits
         if set(host_of(value)) & ({host.lower() for host in self._settings.allow_hosts} - {""}):

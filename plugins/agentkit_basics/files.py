@@ -12,7 +12,7 @@ from pathlib import Path
 from agentkit.protocols import ToolContext
 from agentkit.tools import describe, looks_binary, tool
 from agentkit.types import Done, Failed, Outcome
-from agentkit_basics.paths import Refused, inside, nearest, opened, shown
+from agentkit_basics.paths import Refused, inside, itself, nearest, opened, shown
 from agentkit_basics.settings import BasicsSettings
 
 _READ_CHARS = 100_000
@@ -49,7 +49,7 @@ def read_file(path: str, context: ToolContext) -> Outcome:
 
 def _predict_write(path: str, content: str, context: ToolContext) -> Outcome:
     try:
-        target = inside(path, context.workspace)
+        target = itself(path, context.workspace)
     except Refused as refusal:
         return Failed(text=str(refusal))
     verb = "replace" if target.exists() else "create"
@@ -79,7 +79,7 @@ def write_file(path: str, content: str, context: ToolContext) -> Outcome:
     if len(data) > room:
         return Failed(text=f"the text has {len(data):,} bytes, and at most {room:,} are written; write less")
     try:
-        target = inside(path, context.workspace)
+        target = itself(path, context.workspace)
         if target.is_dir():
             raise Refused(f"'{path}' is a folder; name a file in it")
         if target.exists() and not target.is_file():

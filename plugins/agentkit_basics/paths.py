@@ -36,6 +36,20 @@ def inside(path: str, workspace: Path) -> Path:
     return real
 
 
+def itself(path: str, workspace: Path) -> Path:
+    """Return the real path that `path` names, with no link inside the workspace on the way: what is written is what was named."""
+    real = inside(path, workspace)
+    root = workspace.resolve(strict=True)
+    given = Path(os.path.normpath(root / Path(path.strip()).expanduser()))
+    ways = [given, *given.parents]
+    start = next((n for n, way in enumerate(ways) if way.resolve() == root), len(ways) - 1)
+    link = next((way for way in reversed(ways[:start]) if way.is_symlink()), None)
+    if link is not None or ".." in Path(path).parts[1:]:
+        where = f"'{shown(link, workspace)}' in it is a link, and " if link is not None else ""
+        raise Refused(f"'{_short(path)}': {where}what is written must be named itself: {shown(real, workspace)}")
+    return real
+
+
 @contextmanager
 def opened(path: str, workspace: Path) -> Iterator[tuple[BinaryIO, int]]:
     """Open an ordinary file in the workspace for reading; yield it with its size in bytes."""

@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import time
+from collections.abc import Mapping, Sequence
 
 from agentkit.protocols import ToolContext
 from agentkit.tools import decode, tool
@@ -41,6 +42,12 @@ def run_command(command: str, context: ToolContext) -> Outcome:
         near = difflib.get_close_matches(name, settings.commands, 1, 0.6)
         hint = f"did you mean '{near[0]}'?" if near else f"allowed are: {', '.join(settings.commands) or 'none'}"
         return Failed(text=f"the program '{name}' is not allowed; {hint}", kind="denied")
+    if (acting := _acting(name, arguments)) and f"{name} {acting}" not in settings.commands:
+        return Failed(
+            text=f"{name} {acting} starts or changes something, and {name} is allowed to look; name the program that "
+            f"does it, or allow '{name} {acting}' in policy.commands",
+            kind="denied",
+        )
     program = shutil.which(name, path=scrubbed(os.environ)["PATH"])
     if program is None:
         return Failed(text=f"the program '{name}' is not installed here")
@@ -56,6 +63,34 @@ def run_command(command: str, context: ToolContext) -> Outcome:
     except (OSError, ValueError) as error:
         return Failed(text=f"'{name}' could not be started: {error}")
     return _outcome(name, completed, settings)
+
+
+# Programs that look, and the options by which they start others, or write.
+_ACTING: Mapping[str, tuple[str, ...]] = {
+    "find": ("-exec", "-execdir", "-ok", "-okdir", "-delete", "-fprint", "-fprint0", "-fprintf", "-fls"),
+    "sort": ("-o", "--output", "--compress-program"),
+    "date": ("-s", "--set"),
+    "file": ("-C", "--compile"),
+    "hostname": ("-b", "-F", "--boot", "--file"),
+}
+_ONE_NAME = {"hostname": 0, "uniq": 1}  # program: names that it may be given; one more is what it writes
+
+
+def _acting(name: str, arguments: Sequence[str]) -> str:
+    """Return the option, or the name, by which a program that looks would do something else; empty if there is none."""
+    options = _ACTING.get(name, ())
+    for word in arguments:
+        if word.startswith("--"):
+            given = word.partition("=")[0]  # may be shortened
+            found = next((one for one in options if len(given) > 3 and one.startswith(given)), "")
+        elif name == "find":
+            found = word if word in options else ""
+        else:  # letters stand together: -uo
+            found = next((one for one in options if len(one) == 2 and word[:1] == "-" and one[1] in word[1:]), "")
+        if found:
+            return found
+    names = [word for word in arguments if not word.startswith("-")]
+    return names[_ONE_NAME[name]] if name in _ONE_NAME and len(names) > _ONE_NAME[name] else ""
 
 
 def split(command: str) -> list[str] | Failed:

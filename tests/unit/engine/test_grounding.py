@@ -451,7 +451,10 @@ def test_and_destinations_while_nobody_else_has_spoken(can_say: Any, how: str) -
 def test_results_can_be_referred_to(can_say: Any) -> None:
     spec = tool(PATH, ["path"], grounded={"path": "trusted"}, references=("path",))
     request = ask("read a.txt", "b.txt", spec)
-    for path, taken in [("a.txt", 1), ("$1", 1), ("$2", 0), ("b.txt", 0)]:
+    for path, taken in [("a.txt", 1), ("$1", 0), ("$2", 0), ("b.txt", 0)]:  # a result is nobody's word
+        assert can_say(request, path=path) is bool(taken), path
+    request = replace(request, tools=[tool(PATH, ["path"], grounded={"path": "context"}, references=("path",))])
+    for path, taken in [("a.txt", 1), ("$1", 1), ("$2", 0), ("b.txt", 1)]:
         assert can_say(request, path=path) is bool(taken), path
     spec = tool({"path": {"type": "integer"}}, grounded={"path": "context"}, references=("path",))
     request = replace(request, tools=[spec])
