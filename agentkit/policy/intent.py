@@ -85,36 +85,36 @@ _ARTICLES = frozenset(
     ]
 )
 _NOUNS = frozenset({"file", "files", "text", "data", "tool", "message"})
+_NAME = "\ue000"  # stands for a name of several words
 _EDGES = "\"'`“”‘’«»()[]<>,.;:!?"
 
 
 def is_meant(value: str, spec: ToolSpec, texts: Iterable[str]) -> bool:
     """Whether one of the user's texts names `value` as the destination of what `spec` does."""
     doing = (*_DOING, *(word for word in _words_of(spec) if word not in _NOUNS))
-    return any(
-        _means(value, clause, doing) for text in texts for clause in _CLAUSE.split(text) if is_grounded(value, [clause])
-    )
+    for text in texts:
+        if not is_grounded(value, [text]):
+            continue
+        said, name = (text.replace(value, _NAME), _NAME) if len(value.split()) > 1 else (text, value)
+        if any(_means(name, clause, doing) for clause in _CLAUSE.split(said)):
+            return True
+    return False
 
 
-def _means(value: str, clause: str, doing: Sequence[str]) -> bool:
-    words = [word.strip(_EDGES) for word in clause.split()]
-    words = [word for word in words if word]
+def _means(name: str, clause: str, doing: Sequence[str]) -> bool:
+    words = [word for part in clause.split() if (word := part.strip(_EDGES))]
+    own = [n for n, word in enumerate(words) if word == name or is_grounded(name, [word])]
+    if not own:
+        return False
     if len(words) == 1:
         return True  # an answer: nothing but the name
-    if _NOT.search(clause):
-        return False
     spoken = [word.casefold() for word in words]
-    if not any(word.startswith(doing) for word in spoken):
+    if _NOT.search(clause) or not any(word.startswith(doing) for word in spoken):
         return False
-    before = {word: _before(spoken, n) for n, word in enumerate(words)}
-    own = [word for word in words if is_grounded(value, [word])]
-    if not own:
-        return True  # a quotation of several words, in a clause that does something
-    names = [word for word in before if _is_name(word)]
-    aimed = [word for word in names if before[word] in _TO] or [
-        word for word in names if before[word].startswith(doing)
-    ]
-    return any(word in aimed if aimed else before[word] not in _FROM for word in own)
+    before = {n: _before(spoken, n) for n in range(len(words))}
+    names = [n for n, word in enumerate(words) if not word.isalpha()]  # paths, addresses, identifiers
+    aimed = [n for n in names if before[n] in _TO] or [n for n in names if before[n].startswith(doing)]
+    return any(n in aimed if aimed else before[n] not in _FROM for n in own)
 
 
 def _before(spoken: Sequence[str], place: int) -> str:
@@ -122,11 +122,6 @@ def _before(spoken: Sequence[str], place: int) -> str:
     while place > 0 and spoken[place - 1] in _ARTICLES - {"a"}:
         place -= 1
     return spoken[place - 1] if place > 0 else ""
-
-
-def _is_name(word: str) -> bool:
-    """Whether a word is hardly a word of the language: a path, an address, an identifier."""
-    return not word.isalpha()
 
 
 def _words_of(spec: ToolSpec) -> list[str]:

@@ -79,6 +79,10 @@ class StoreContract:
             assert not store.resolve_approval(approval, "denied", "you")
             assert store.approvals(state="pending") == []
             assert [row["state"] for row in store.approvals()] == ["approved"]
+            known = store.approval(approval)
+            assert known is not None
+            assert (known["state"], known["tool"]) == ("approved", "delete")
+            assert store.approval("nothing") is None
 
     def test_several_threads_may_write(self) -> None:
         with self._store() as store:

@@ -162,6 +162,30 @@ def test_writes_that_are_refused(workspace: Path, path: str, why: str) -> None:
     assert not (workspace.parent / "out.txt").exists()
 
 
+@pytest.mark.parametrize(
+    "path", ["report.md", "./report.md", "inner/new.txt", "inner/../report.md", "{workspace}/report.md"]
+)
+def test_a_write_goes_through_no_link(workspace: Path, path: str) -> None:
+    (workspace / ".hooks").mkdir()
+    (workspace / "report.md").symlink_to(".hooks/run")
+    (workspace / "inner").symlink_to("data", target_is_directory=True)
+    before = sorted(workspace.rglob("*"))
+    given = path.format(workspace=workspace)
+    outcome = run(write_file, workspace, path=given, content="x")
+    assert isinstance(outcome, Failed)
+    assert "must be named itself" in outcome.text
+    assert isinstance(write_file.predict({"path": given, "content": "x"}, bare_context(workspace)), Failed)
+    assert sorted(workspace.rglob("*")) == before
+
+
+def test_but_the_workspace_itself_may_be_reached_through_one(workspace: Path, tmp_path: Path) -> None:
+    way = tmp_path / "way"
+    way.symlink_to(workspace)
+    assert isinstance(run(write_file, way, path="new.txt", content="x"), Done)
+    assert isinstance(run(write_file, way, path=str(way / "newer.txt"), content="x"), Done)
+    assert (workspace / "newer.txt").read_text() == "x"
+
+
 def test_a_write_can_be_predicted(workspace: Path) -> None:
     assert write_file.predict is not None
     outcome = write_file.predict({"path": "numbers.txt", "content": "abc"}, bare_context(workspace))

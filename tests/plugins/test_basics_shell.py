@@ -198,3 +198,34 @@ def test_a_program_dies_with_a_killed_agent(tmp_path: Path) -> None:
     agent.kill()
     agent.wait()
     assert wait_until(lambda: not running(int(leader.read_text())))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "find . -name x -delete", "find . -exec rm {} +", "find . -execdir rm {} +", "find . -fprintf out x", "sort a -o b",
+        "sort -uo b a", "sort --output=b a", "sort --outp b a", "sort --compress-program=./x a", "uniq a b", "date -s 2020-01-01",
+        "date --set=2020-01-01", "hostname evil", "file -C -m x",
+    ],
+)  # fmt: skip
+def test_a_program_that_looks_does_not_act(tmp_path: Path, command: str) -> None:
+    (tmp_path / "a").write_text("1\n")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    outcome = run(command, tmp_path, settings={})
+    assert isinstance(outcome, Failed)
+    assert outcome.kind == "denied"
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "command", ["find . -name 'a*' -print", "sort -n a", "uniq -c a", "sort --reverse a", "date -u"]
+)
+def test_and_looks(tmp_path: Path, command: str) -> None:
+    (tmp_path / "a").write_text("1\n")
+    assert isinstance(run(command, tmp_path, settings={}), Done)
+
+
+def test_but_it_may_be_allowed_to(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("1\n")
+    assert isinstance(run("find . -name a -delete", tmp_path, settings={"commands": ("find", "find -delete")}), Done)
+    assert not (tmp_path / "a").exists()
