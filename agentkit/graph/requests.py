@@ -44,6 +44,7 @@ def build_request(state: RunState, context: RunContext, *, wrap_up: bool = False
         max_tokens=most,
         deadline=context.deadline(state["spent"]),
         cancel=context.cancel,
+        allowed=context.policy.allowed(specs),
         tool_prior=prior(messages, specs, context.engine.capabilities.tool_prior_weight),
         thinking=0 if wrap_up else min(engine.thinking, most // 2),
     )

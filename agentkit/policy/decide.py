@@ -127,6 +127,27 @@ class Policy:
         mend = "" if self._interactive else f"; {_mend(question, named=stray is None)}"
         return Ask(f"{why}{mend}", once=stray is not None)
 
+    def allowed(self, specs: Sequence[ToolSpec]) -> dict[tuple[str, str], tuple[str, ...]]:
+        """Return which patterns allow a destination that nobody named, by tool and argument: for a decoder to hold."""
+        found: dict[tuple[str, str], tuple[str, ...]] = {}
+        for spec in specs:
+            trusted = [name for name, how in spec.rules.grounded.items() if how in ("trusted", "words")]
+            for name in dict.fromkeys((*spec.rules.sinks, *trusted)):
+                patterns = [
+                    *filter(None, self._patterns(spec.name)),
+                    *(rule.arguments[name] for rule in self._allowing(spec) if name in rule.arguments),
+                ]
+                if patterns:
+                    found[spec.name, name] = tuple(dict.fromkeys(patterns))
+        return found
+
+    def _allowing(self, spec: ToolSpec) -> Iterator[PolicyRule]:
+        """Yield the rules that may allow a call of a tool; what they come to for a call, `decide` says."""
+        for rule in self._settings.rules:
+            about = fnmatchcase(spec.name, rule.tool) and (not rule.effect or spec.rules.effect.value in rule.effect)
+            if rule.decision == "allow" and about and rule.interactive in {None, self._interactive}:
+                yield rule
+
     def _denied(self, question: _Question) -> bool:
         """Whether the deny list holds the tool, or one of the destinations."""
         name = question.spec.name

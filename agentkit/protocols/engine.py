@@ -60,6 +60,9 @@ class Request:
     adapter: str | None = None  # a LoRA adapter's name
     logprobs: int = 0  # alternatives to report for each decoded token
     tool_prior: Mapping[str, float] = field(default_factory=dict)  # added to log P(tool)
+    allowed: Mapping[tuple[str, str], tuple[str, ...]] = field(
+        default_factory=dict
+    )  # (tool, argument) -> patterns that a destination may fit besides being named by trusted words
     thinking: int = 0  # tokens, of four characters, that the model may think before its step; 0: it begins at once
 
 

@@ -26,6 +26,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any, TypeVar, cast
 
+from agentkit.engine.dialects.allowed import expression, is_anything
 from agentkit.engine.dialects.candidates import DEFINITIONS, NOTES, Candidates, candidates_of
 from agentkit.engine.dialects.grounding import MAX_CHARS, Sources, newest, window
 from agentkit.engine.grammar import json_rule, lark_text
@@ -44,6 +45,7 @@ _NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
 _PRIVATE = range(0xF0000, 0xFFFFD)  # characters that mean nothing
 _UNQUOTED, _UNBROKEN = re.compile(r'["\\\x00-\x1f]+'), re.compile(r"[\x00-\x1f]+")
 _WORD = re.compile(r"\S*")
+_PROBES = ("x", "x://x")
 _NO_NUMBER = r"/([^0-9.,\"\\\x00-\x1f]|, )+/"
 _NO_NUMBER_RAW = r"/([^0-9.,\x00-\x1f]|, )+/"
 _MARKED = re.compile(r"[0-9./\\_@]")
@@ -168,9 +170,12 @@ class ArgumentRules:
         if how == "context":
             return self._choice(candidates_of(_spans(how, sources), name, spec), references, form)
         if how == "trusted":  # what stands for a result is nobody's word
-            return self._choice(candidates_of(_spans(how, sources), name, spec), (), form)
+            held = candidates_of(_spans(how, sources), name, spec)
+            return self._choice(held, (), form, self._allowed(name, spec))
         if how == "words":
-            return _quotation(sources.trusted, (), form)
+            listed = self._allowed(name, spec)
+            choices = [_quotation(sources.trusted, (), form), _around(listed, form) if listed else None]
+            return f"({' | '.join(filter(None, choices))})" if any(choices) else None
         if how == "numbers":
             return _with_numbers(sources.seen, form)
         if sources.quotes and about.keys() <= _PLAIN:
@@ -184,14 +189,25 @@ class ArgumentRules:
     def held(self, spec: ToolSpec) -> Mapping[str, Grounding]:
         """Return which arguments are held to be grounded, and how.
 
-        All that the tool declares, and the sinks of its effects, for a model that quotes. Others find numbers of their own (seconds in a day), and may
-        name a destination of their own (a file to write) as long as nobody but the user has spoken.
+        All that the tool declares, and the sinks of its effects, for a model that quotes. Others find numbers of their
+        own (seconds in a day), and may name a destination of their own as long as nobody but the user has spoken.
         """
         declared, sources = declared_grounds(spec), self._sources
-        if sources.quotes or not declared:
+        if not declared or (sources.quotes and not sources.allowed):
             return declared
-        free = {"numbers"} if len(sources.seen) > len(sources.trusted) else {"numbers", "trusted", "words"}
-        return {name: how for name, how in declared.items() if how not in free}
+        free: set[str] = set()
+        if not sources.quotes:
+            free = {"numbers"} if len(sources.seen) > len(sources.trusted) else {"numbers", "trusted", "words"}
+        return {name: how for name, how in declared.items() if how not in free and not self._is_open(name, how, spec)}
+
+    def _is_open(self, name: str, how: Grounding, spec: ToolSpec) -> bool:
+        """Whether an allow list allows every destination."""
+        return how in ("trusted", "words") and is_anything(self._sources.patterns(spec.name, name))
+
+    def _allowed(self, name: str, spec: ToolSpec) -> str:
+        """Return what an allow list lets a text be; nothing for what is no text of any kind."""
+        patterns = self._sources.patterns(spec.name, name)
+        return expression(patterns) if patterns and candidates_of(_PROBES, name, spec).texts else ""
 
     def grounds(self, spec: ToolSpec) -> dict[str, Ground]:
         """Return what each grounded argument may be taken from."""
@@ -212,8 +228,8 @@ class ArgumentRules:
         cut = sum(map(len, texts)) > MAX_CHARS
         return Ground(source=how, alternatives=len(values), trusted=trusted, texts=len(texts), cut=cut)
 
-    def _choice(self, held: Candidates, references: Sequence[str], form: Form) -> str | None:
-        name, body = _terminal(held.texts + tuple(references), held.others, form)
+    def _choice(self, held: Candidates, references: Sequence[str], form: Form, listed: str = "") -> str | None:
+        name, body = _terminal(held.texts + tuple(references), held.others, form, listed)
         if not body:
             return None
         self._terminals[name] = body
@@ -304,12 +320,14 @@ def _references(name: str, spec: ToolSpec, sources: Sources) -> list[str]:
 
 
 @lru_cache(maxsize=128)
-def _terminal(texts: tuple[str, ...], others: tuple[str, ...], form: Form) -> tuple[str, str]:
+def _terminal(texts: tuple[str, ...], others: tuple[str, ...], form: Form, listed: str) -> tuple[str, str]:
     """Return the name and the body of the terminal of these values; no body where there are none.
 
     One terminal, since as many rules take the lexer three times as long to build.
     """
     choices = list(map(lark_text, others))
+    if listed:
+        choices.append(_around(listed, form))
     if written := form.alternatives(texts):
         choices.append(_around(f"({written})", form))
     body = " | ".join(choices)

@@ -240,4 +240,4 @@ def _grounding(request: Request) -> ArgumentRules:
     if not any(declared_grounds(spec) for spec in request.tools):
         return ArgumentRules(Sources.of(()))
     results = [meta(message).get("result", 0) for message in request.messages if isinstance(message, ToolMessage)]
-    return ArgumentRules(sources_of(request.messages, results=max(results, default=0)))
+    return ArgumentRules(sources_of(request.messages, results=max(results, default=0), allowed=request.allowed))

@@ -7,9 +7,10 @@ Everything is kept by text, so a conversation that grows by a message costs that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 
 from langchain_core.messages import AIMessage, BaseMessage
 
@@ -19,6 +20,7 @@ from agentkit.messages import own_words
 
 __all__ = ["MAX_CHARS", "Sources", "Window", "newest", "sources_of", "window"]
 
+Allowed = Mapping[tuple[str, str], tuple[str, ...]]  # (tool, argument) -> patterns
 MAX_CHARS = 8_000  # of text that arguments are taken from; the newest
 MAX_SPANS = 1_000  # from one window; the newest
 MAX_SPAN = 2_000  # characters; a longer one is no name
@@ -32,13 +34,28 @@ class Sources:
     seen: tuple[str, ...]  # those, and what tools gave
     results: int = 0  # how many results can be referred to as `$N`
     quotes: bool = False  # whether free texts must be words of the conversation
+    allowed: tuple[tuple[str, str, tuple[str, ...]], ...] = ()  # tool, argument, patterns of an allow list
 
     @classmethod
-    def of(cls, told: Iterable[tuple[str, bool]], *, results: int = 0, quotes: bool = False) -> Sources:
+    def of(
+        cls,
+        told: Iterable[tuple[str, bool]],
+        *,
+        results: int = 0,
+        quotes: bool = False,
+        allowed: Allowed = MappingProxyType({}),
+    ) -> Sources:
         """Return the sources of texts that are given with whether they are trusted."""
         pairs = list(told)
         trusted = tuple(text for text, is_trusted in pairs if is_trusted)
-        return cls(trusted=trusted, seen=tuple(text for text, _ in pairs), results=results, quotes=quotes)
+        lists = tuple((tool, name, patterns) for (tool, name), patterns in allowed.items())
+        return cls(
+            trusted=trusted, seen=tuple(text for text, _ in pairs), results=results, quotes=quotes, allowed=lists
+        )
+
+    def patterns(self, tool: str, argument: str) -> tuple[str, ...]:
+        """Return the patterns that the allow lists have for an argument."""
+        return next((patterns for name, of, patterns in self.allowed if (name, of) == (tool, argument)), ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +67,12 @@ class Window:
     cut: bool  # whether there was more text, or there were more spans, than are looked at
 
 
-def sources_of(messages: Sequence[BaseMessage], *, results: int = 0, quotes: bool = False) -> Sources:
+def sources_of(
+    messages: Sequence[BaseMessage], *, results: int = 0, quotes: bool = False, allowed: Allowed = MappingProxyType({})
+) -> Sources:
     """Return the sources of a conversation; what the model said itself is none."""
     told = (said for message in messages if not isinstance(message, AIMessage) for said in _told(message))
-    return Sources.of(told, results=results, quotes=quotes)
+    return Sources.of(told, results=results, quotes=quotes, allowed=allowed)
 
 
 @lru_cache(maxsize=64)

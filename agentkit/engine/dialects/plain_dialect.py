@@ -97,7 +97,7 @@ class Plain:
         return text_terminal(self._sources(request), tuple(spec.name for spec in request.tools))
 
     def _sources(self, request: Request, results: int = 0) -> Sources:
-        return sources_of(request.messages, results=results, quotes=self._quotes)
+        return sources_of(request.messages, results=results, quotes=self._quotes, allowed=request.allowed)
 
     def schemas(self, request: Request) -> Mapping[str, JsonSchema]:
         """Return the tools' schemas, and the answer's."""

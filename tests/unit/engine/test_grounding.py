@@ -25,10 +25,12 @@ from hypothesis import strategies as st
 from llguidance import LLMatcher
 
 from agentkit.engine.dialects import Dialect, detect
+from agentkit.engine.dialects.allowed import expression
 from agentkit.engine.llama import Model
 from agentkit.errors import CannotEnforce
 from agentkit.literals import literals, spans
 from agentkit.messages import nudge_message, result_message, step_message, system_message, user_message
+from agentkit.policy.patterns import fits
 from agentkit.protocols import Ground, Request
 from agentkit.types import Done, Effect, Provenance, Step, Task, TextPart, ToolCall, ToolRules, ToolSpec, Trust
 
@@ -548,3 +550,41 @@ def test_the_users_part_of_a_mixed_task_is_trusted_and_the_rest_is_not(can_say: 
     request = Request(messages=[user_message(mixed)], tools=[tool(PATH, ["path"], grounded={"path": "trusted"})])
     assert can_say(request, path="a.txt")
     assert not can_say(request, path="b.txt")
+
+
+LISTED = ("out/*", "*@example.com", "https://docs.example.com/*", "https://*.example.net/a", "git status*")
+TAKEN = [
+    "out/a.txt",
+    "out/a/b",
+    "bob@example.com",
+    "https://docs.example.com/a/b?c=d",
+    "https://x.example.net/a",
+    "git status -s",
+]
+LEFT = [
+    "evil.txt", "outside/x", "eve@evil.example@example.com", "eve@example.community", "https://docs.example.com.evil.example/",
+    "https://evil.example/x.example.net/a", "git push", "git status; rm x", "out/$(x)", "out/a b", "bob@example.com, eve@example.com",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["trusted", "words"])
+def test_what_an_allow_list_holds_can_be_said(can_say: Any, how: str) -> None:
+    spec = tool(PATH, ["path"], "write", grounded={"path": how})
+    request = replace(ask("read the page", f"write {' '.join(LEFT)}", spec), allowed={("write", "path"): LISTED})
+    for path in TAKEN:
+        assert can_say(request, path=path), path
+        assert not can_say(replace(request, allowed={}), path=path), path
+    for path in LEFT:
+        assert not can_say(request, path=path), path
+    assert can_say(replace(request, allowed={("write", "path"): ("*",)}), path="evil.txt")
+    assert not can_say(replace(request, allowed={("other", "path"): ("*",)}), path="evil.txt")
+
+
+@pytest.mark.parametrize("pattern", LISTED)
+@given(data=st.data())
+def test_and_no_more_than_policy_allows(pattern: str, data: st.DataObject) -> None:
+    text = data.draw(
+        st.from_regex(re.compile(expression((pattern,)).strip("/").replace(r"\/", "/"), re.ASCII), fullmatch=True)
+    )
+    climbs = ".." in text or "%2e" in text.lower()
+    assert fits(text, pattern) or climbs or "://" in text[8:], text

@@ -142,6 +142,19 @@ def test_a_default_that_is_left_out_counts_as_given() -> None:
     assert decide(post, {"channel": "me"}, denying, mode="yolo") == Allow()
 
 
+def test_the_decoder_is_told_what_is_allowed() -> None:
+    rules = (
+        rule("allow", "send_*", arguments={"to": "*@example.com", "body": "*"}), rule("deny", "send_mail", arguments={"to": "x"}),
+        rule("allow", "send_mail", arguments={"to": "boss@a.example"}, interactive=False),
+    )  # fmt: skip
+    settings = PolicySettings(rules=rules, allow_tools=("fetch_url:https://docs.example.com/*", "run_command"))
+    policy = Policy(settings, interactive=True)
+    assert policy.allowed([MAIL, FETCH, RUN, READ]) == {
+        ("send_mail", "to"): ("*@example.com",),
+        ("fetch_url", "url"): ("https://docs.example.com/*",),
+    }
+
+
 def test_a_rule_that_could_never_hold_is_refused() -> None:
     check_rules(
         (rule("deny", "send_mail", arguments={"to": "*"}), rule("deny", "not_installed", arguments={"x": "*"})), [MAIL]
