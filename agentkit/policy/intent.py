@@ -101,7 +101,7 @@ def is_meant(value: str, spec: ToolSpec, texts: Iterable[str]) -> bool:
     return False
 
 
-def _means(name: str, clause: str, doing: Sequence[str]) -> bool:
+def _means(name: str, clause: str, doing: tuple[str, ...]) -> bool:
     words = [word for part in clause.split() if (word := part.strip(_EDGES))]
     own = [n for n, word in enumerate(words) if word == name or is_grounded(name, [word])]
     if not own:
