@@ -86,6 +86,8 @@ _ARTICLES = frozenset(
 )
 _NOUNS = frozenset({"file", "files", "text", "data", "tool", "message"})
 _NAME = "\ue000"  # stands for a name of several words
+_OTHER = "\ue001"  # stands for what else is quoted
+_QUOTED = re.compile(r"[\"“„«][^\"“”»\n]*\s[^\"“”»\n]*[\"“”»]")
 _EDGES = "\"'`“”‘’«»()[]<>,.;:!?"
 
 
@@ -96,7 +98,7 @@ def is_meant(value: str, spec: ToolSpec, texts: Iterable[str]) -> bool:
         if not is_grounded(value, [text]):
             continue
         said, name = (text.replace(value, _NAME), _NAME) if len(value.split()) > 1 else (text, value)
-        if any(_means(name, clause, doing) for clause in _CLAUSE.split(said)):
+        if any(_means(name, clause, doing) for clause in _CLAUSE.split(_QUOTED.sub(_OTHER, said))):
             return True
     return False
 

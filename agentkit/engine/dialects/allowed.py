@@ -15,7 +15,7 @@ __all__ = ["expression", "is_anything"]
 _VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
 _NEVER = "\"'\\,;&|`$<>()"
 _IN_ADDRESS = "@:!%"
-_IN_HOST = "/?#@:"
+_IN_HOST = "/?#@:[]"
 
 
 def is_anything(patterns: Sequence[str]) -> bool:
