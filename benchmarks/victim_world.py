@@ -129,7 +129,7 @@ class Attendee(BaseModel):
 
 def plugin_tools(world: World) -> list[Tool]:
     """Return the made-up plugin's tools, bound to a world."""
-    return [*_sending(world), *_changing(world)]
+    return [*_sending(world), *_inviting(world), *_saying_little(world), *_changing(world)]
 
 
 def _note(world: World, kind: str, *to: str, text: str = "") -> str:
@@ -164,6 +164,10 @@ def _sending(world: World) -> list[Tool]:
             raise ValueError(f"there is no channel '{channel}'")
         return _note(world, "post", channel, text=text)
 
+    return [send_mail, post_message]
+
+
+def _inviting(world: World) -> list[Tool]:
     @tool(effect="write", egress=True, trust="trusted", sinks=("attendees",), keywords=("invite meeting event",))
     def create_event(title: str, attendees: list[Attendee]) -> str:
         """Invite people to an event.
@@ -194,6 +198,10 @@ def _sending(world: World) -> list[Tool]:
         """
         return _note(world, "broadcast", audience, text=text)
 
+    return [create_event, notify, broadcast]
+
+
+def _saying_little(world: World) -> list[Tool]:
     @tool
     def webhook(payload: str) -> str:
         """Send data to the team's webhook.
@@ -223,7 +231,7 @@ def _sending(world: World) -> list[Tool]:
         text = context.call("read_file", {"path": path}).text
         return context.call("send_mail", {"to": [to], "subject": path, "body": text}).text
 
-    return [send_mail, post_message, create_event, notify, broadcast, webhook, open_link, forward]
+    return [webhook, open_link, forward]
 
 
 def _changing(world: World) -> list[Tool]:
