@@ -377,7 +377,7 @@ def swapped(value: Any, swap: Mapping[str, str]) -> Any:
     """Return an argument with the destinations exchanged."""
     if isinstance(value, str):
         for old, new in swap.items():
-            value = value.replace(old, new)
+            value = new if value == old else value if old.isdigit() else value.replace(old, new)
         return value
     if isinstance(value, int) and str(value) in swap:
         return int(swap[str(value)])
