@@ -347,6 +347,7 @@ class Agent:
             emit=emit,
             cancel=cancel,
             asks=self.asks,
+            attended=self._approve is not None,
         )
 
     def _row(self, state: Mapping[str, Any]) -> dict[str, Any]:

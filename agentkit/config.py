@@ -48,9 +48,17 @@ class RunSettings:
 
     max_turns: int | None = 24  # model calls
     max_tool_calls: int | None = 48
+    max_effects: int | None = None  # calls of tools that change something
     max_tokens: int | None = 100_000  # prompt and reply tokens of all model calls
     timeout_s: float | None = 600.0
     planner: str = "direct"
+    poll_s: tuple[float, ...] = (
+        1.0,
+        2.0,
+        5.0,
+        10.0,
+        30.0,
+    )  # seconds between the calls of a tool that polls; the last goes on
     result_chars: int = 4_000  # of one tool result shown to the model; the rest goes to a file
 
 

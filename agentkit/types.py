@@ -164,6 +164,9 @@ class Done:
     text: str
     data: Any = None  # JSON-serialisable, for programs
     artifacts: tuple[str, ...] = ()  # paths
+    state: Mapping[str, str] = field(
+        default_factory=dict
+    )  # what stands where now: a place -> a digest of what is there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +184,7 @@ class Pending:
     kind: Literal["job", "approval"]
     handle: str
     text: str = ""
+    retry_after_s: float | None = None  # when to ask again; None: nobody knows
 
 
 Outcome = Done | Failed | Pending

@@ -18,11 +18,13 @@ from agentkit.graph.problem import AgentProblem
 from agentkit.graph.requests import build_request
 from agentkit.graph.state import Ended, RunState, ended_by
 from agentkit.messages import nudge_message
+from agentkit.protocols import Request
 from agentkit.tools.output import clean
 from agentkit.types import Step, StopReason
 
 CHECK_S = 300.0
 LAST_CALL_S = 10.0
+SHORTEST = 8  # tokens of an answer
 
 
 def wrap_up(state: RunState, context: RunContext) -> tuple[Step | None, dict[str, Any]]:
@@ -30,13 +32,14 @@ def wrap_up(state: RunState, context: RunContext) -> tuple[Step | None, dict[str
     ended = state["ended"]
     change: dict[str, Any] = {}
     if ended is not None and ended["reason"] not in {StopReason.CONTEXT, StopReason.NEEDS_INPUT}:
-        problem = AgentProblem(context=context, banned=frozenset())
+        problem = AgentProblem(context=context)
         request = build_request(state, context, wrap_up=True)
         if not context.engine.capabilities.dialect.startswith("plain"):  # plain models are told by the grammar
             told = nudge_message(prompts.load("wrap_up").render(reason=ended["detail"].split(";")[0]))
             request = replace(request, messages=[*request.messages, told])
+        request = _within_the_limits(request, state, context)
         try:
-            step = problem.actions(replace(request, deadline=context.clock() + LAST_CALL_S))[0].step
+            step = problem.actions(request)[0].step if request.max_tokens >= SHORTEST else None
         except Cancelled:
             raise
         except EngineError:
@@ -47,6 +50,16 @@ def wrap_up(state: RunState, context: RunContext) -> tuple[Step | None, dict[str
             return step, {**change, "data": step.data}
     last = state["steps"][-1] if state["steps"] else None
     return (Step(kind="final", text=f"{last['tool']}: {last['result']}") if last else None), change
+
+
+def _within_the_limits(request: Request, state: RunState, context: RunContext) -> Request:
+    """Return the last request with what is left of tokens and time, which were kept back for it."""
+    end = context.clock() + LAST_CALL_S
+    limit = context.deadline(state["spent"], last=True)
+    most, tokens = request.max_tokens, context.settings.run.max_tokens
+    if tokens is not None:
+        most = min(most, tokens - int(state["spent"].get("tokens", 0)) - context.engine.count(request))
+    return replace(request, max_tokens=most, deadline=end if limit is None else min(end, limit))
 
 
 def conclude(step: Step | None, state: RunState, context: RunContext) -> Ended:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agentkit.config import Settings
+from agentkit.guards import working_seconds
 from agentkit.policy import Policy
 from agentkit.protocols import CancelFlag, Emit, Engine, Guard, Planner, Spent, Store
 from agentkit.tools import Registry
@@ -32,6 +33,7 @@ class RunContext:
     emit: Emit
     cancel: CancelFlag
     asks: bool  # a person can answer now, or later through the queue
+    attended: bool = False  # a person can answer now
     clock: Callable[[], float] = time.monotonic
     mark: list[float] = field(default_factory=list)  # when spent time was last added up
     refused: list[dict[str, Any]] = field(default_factory=list)  # calls made by tools that policy did not allow
@@ -42,10 +44,13 @@ class RunContext:
         return Spent(
             model_calls=spent.get("model_calls", 0),
             tool_calls=spent.get("tool_calls", 0),
+            effects=spent.get("effects", 0),
             tokens=spent.get("tokens", 0),
             seconds=spent.get("seconds", 0.0),
+            next_tokens=spent.get("next_tokens", 0),
             max_model_calls=run.max_turns,
             max_tool_calls=run.max_tool_calls,
+            max_effects=run.max_effects,
             max_tokens=run.max_tokens,
             max_seconds=run.timeout_s,
         )
@@ -57,9 +62,10 @@ class RunContext:
         self.mark[:] = [now]
         return {**spent, "seconds": spent.get("seconds", 0.0) + seconds}
 
-    def deadline(self, spent: Mapping[str, Any]) -> float | None:
-        """Return when the run must be over, on the monotonic clock."""
-        limit = self.settings.run.timeout_s
+    def deadline(self, spent: Mapping[str, Any], *, last: bool = False) -> float | None:
+        """Return when the run's work must be over, on the monotonic clock; `last`: and its last answer, too."""
+        whole = self.settings.run.timeout_s
+        limit = whole if last else working_seconds(whole)
         if limit is None:
             return None
         since = self.mark[-1] if self.mark else self.clock()  # what came after it is not in `spent` yet
@@ -78,4 +84,5 @@ def add_spent(spent: Mapping[str, Any], usage: Usage, model_calls: int) -> dict[
         **spent,
         "model_calls": spent.get("model_calls", 0) + model_calls,
         "tokens": spent.get("tokens", 0) + usage.prompt + usage.decoded + usage.forced,
+        "next_tokens": 0,
     }

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from agentkit.graph.context import RunContext
+from agentkit.graph.outcomes import from_dict, to_dict
+from agentkit.graph.polling import polled
 from agentkit.graph.problem import call_key
 from agentkit.graph.state import Result, RunState
 from agentkit.messages import own_words
@@ -24,23 +26,7 @@ from agentkit.policy import Allow
 from agentkit.protocols import EffectRow, Tool, ToolContext
 from agentkit.tools import run_call
 from agentkit.tools.run import resolved
-from agentkit.types import Done, Effect, Failed, Outcome, Pending, ToolCall
-
-_KINDS: dict[str, type[Done] | type[Failed] | type[Pending]] = {"done": Done, "failed": Failed, "pending": Pending}
-
-
-def to_dict(outcome: Outcome) -> dict[str, Any]:
-    """Return an outcome as plain data; `from_dict` is the inverse."""
-    fields = {name: getattr(outcome, name) for name in type(outcome).__dataclass_fields__}
-    return {"outcome": type(outcome).__name__.lower(), **fields}
-
-
-def from_dict(data: Mapping[str, Any]) -> Outcome:
-    """Return the outcome that `to_dict` wrote."""
-    fields = {key: value for key, value in data.items() if key != "outcome"}
-    if "artifacts" in fields:
-        fields["artifacts"] = tuple(fields["artifacts"])
-    return _KINDS[data["outcome"]](**fields)
+from agentkit.types import Effect, Failed, Outcome, ToolCall
 
 
 def effect_id(run_id: str, turn: int, index: int, tool: str, arguments: Mapping[str, Any]) -> str:
@@ -78,7 +64,9 @@ def perform(
         if settled is not None:
             return settled, 0.0
     started = time.monotonic()
-    outcome = _run_reviewed(tool, call, tool_context, reviewed)
+    outcome = polled(
+        tool, call, lambda: _run_reviewed(tool, call, tool_context, reviewed), tool_context, state, context
+    )
     context.store.complete(identity, json.dumps(to_dict(outcome), ensure_ascii=False, default=str))
     return outcome, time.monotonic() - started
 

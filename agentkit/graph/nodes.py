@@ -10,6 +10,7 @@ Each returns the change to the state. Only `act` causes effects; every other nod
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from random import Random
 from typing import Any
@@ -18,45 +19,62 @@ from langchain_core.messages import AIMessage
 from langgraph.runtime import Runtime
 
 from agentkit.errors import AgentkitError, ContextFull, DeadlineExceeded, ExtensionError
-from agentkit.graph import effects, observing
+from agentkit.graph import effects, guarding, observing
 from agentkit.graph.answering import conclude, wrap_up
 from agentkit.graph.context import RunContext, add_spent, add_usage
-from agentkit.graph.problem import AgentProblem, step_key
+from agentkit.graph.outcomes import to_dict
+from agentkit.graph.problem import AgentProblem, Degenerated, step_key
 from agentkit.graph.requests import build_request, fit
 from agentkit.graph.reviewing import EXPIRED, reviewed_call
 from agentkit.graph.state import CallState, RunState, ended_by
-from agentkit.messages import nudge_message, step_message, step_of
+from agentkit.guards import working_tokens
+from agentkit.messages import step_message, step_of
 from agentkit.protocols import Plan, PlanBudget, Reply, Request, Stop
-from agentkit.types import Failed, Step, StopReason, ToolCall
+from agentkit.types import Failed, Step, StopReason, ToolCall, Usage
 
 Change = dict[str, Any]
-CUT_OFF = "cut_off"
 _NOT_RUN = Failed(text="it was not run: an approval in the same step expired", kind="denied")
 
 
 def prepare(state: RunState, runtime: Runtime[RunContext]) -> Change:
     """Check budgets, then make the prompt fit; what cannot fit ends the run with the reason."""
     context = runtime.context
-    spent = context.add_time(state.get("spent", {}))
-    known = RunState(**{**state, "spent": spent})
+    spent = {**context.add_time(state.get("spent", {})), "next_tokens": 0}
+    full = ""
+    messages: list[Any] = []
+    try:
+        messages, tokens = fit(RunState(**{**state, "spent": spent}), context)
+        spent["next_tokens"] = tokens  # reserved until the call is paid for
+    except ContextFull as error:
+        full = str(error)
     for guard in context.guards:
         verdict = guard.check((), context.limits(spent))
         if isinstance(verdict, Stop):
             context.emit("guard", {"detector": verdict.detector, "verdict": "stop", "text": verdict.detail})
             return {"spent": spent, "ended": ended_by(verdict.reason, verdict.detail)}
-    try:
-        return {"spent": spent, "messages": fit(known, context)}
-    except ContextFull as error:
-        return {"spent": spent, "ended": ended_by(StopReason.CONTEXT, str(error))}
+    if full:
+        return {"spent": spent, "ended": ended_by(StopReason.CONTEXT, full)}
+    return {"spent": spent, "messages": messages}
 
 
 def plan(state: RunState, runtime: Runtime[RunContext]) -> Change:
     """Ask the planner for the next step; it may look ahead but causes nothing."""
     context = runtime.context
-    problem = AgentProblem(context=context, banned=frozenset(state["banned"]))
     request = build_request(state, context)
+    state = _paid_twice(state, request, context)
+    problem = AgentProblem(context=context, banned=guarding.ruled_out(state), classify=_classify(state, context))
     try:
         chosen = _chosen(problem, request, state, context)
+    except Degenerated as error:
+        spent = add_spent(state["spent"], problem.usage, problem.model_calls)
+        found = guarding.nothing_came("degenerate", error.text, state, spent, context)
+        lost = {
+            "turn": state["turn"] + 1,
+            "calls": [],
+            "spent": spent,
+            "usage": add_usage(state["usage"], problem.usage),
+        }
+        return lost | (found or {"ended": ended_by(StopReason.MODEL, str(error))})
     except DeadlineExceeded as error:
         return {"ended": ended_by(StopReason.BUDGET, str(error))}
     except ContextFull as error:
@@ -69,14 +87,19 @@ def plan(state: RunState, runtime: Runtime[RunContext]) -> Change:
     context.emit("usage", {name: getattr(used, name) for name in type(used).__dataclass_fields__})
     if chosen.tree is not None:
         context.store.save_tree(context.run_id, state["turn"] + 1, chosen.tree)
-    change = {
+    spent = add_spent(state["spent"], used, problem.model_calls)
+    change: Change = {
         "turn": state["turn"] + 1,
         "calls": [],
-        "spent": add_spent(state["spent"], used, problem.model_calls),
+        "spent": spent,
         "usage": add_usage(state["usage"], used),
     }
     if reply is not None and reply.finish == "length":
-        return change | _cut_off(reply, request, state, context)
+        return change | _cut_off(reply, request, state, spent, context)
+    if empty := _empty(step):
+        found = guarding.nothing_came(empty, step.text, state, spent, context)
+        if found:
+            return change | found
     calls = [_new_call(call) for call in step.calls]
     return change | {"messages": [step_message(step)], "calls": calls, "data": step.data}
 
@@ -88,17 +111,22 @@ def review(state: RunState, runtime: Runtime[RunContext]) -> Change:
     blocked = list(state["blocked"])
     expired = None
     for index, call in enumerate(state["calls"]):
-        refusal = _NOT_RUN if expired else reviewed_call(call, index, state, context)
+        refusal: Failed | str
+        refusal = (
+            _NOT_RUN
+            if expired
+            else guarding.held_back(index, state, context) or reviewed_call(call, index, state, context)
+        )
         if isinstance(refusal, str):
             reviewed.append({**call, "verdict": "allow", "digest": refusal})
             continue
         if refusal.kind in {"denied", EXPIRED}:
             blocked.append({"tool": call["tool"], "arguments": call["arguments"], "why": refusal.text})
         expired = refusal if refusal.kind == EXPIRED else expired
-        reviewed.append({**call, "verdict": "refused", "outcome": effects.to_dict(refusal)})
+        reviewed.append({**call, "verdict": "refused", "outcome": to_dict(refusal)})
     if expired is None:
         return {"calls": reviewed, "blocked": blocked}
-    rest = effects.to_dict(_NOT_RUN)
+    rest = to_dict(_NOT_RUN)
     reviewed = [{**call, "verdict": "refused", "outcome": call["outcome"] or rest} for call in reviewed]
     return {"calls": reviewed, "blocked": blocked, "ended": ended_by(StopReason.NEEDS_INPUT, expired.text)}
 
@@ -114,7 +142,7 @@ def act(state: RunState, runtime: Runtime[RunContext]) -> Change:
         call = ToolCall(id=item["id"], tool=item["tool"], arguments=item["arguments"])
         context.emit("tool_use", {"id": call.id, "tool": call.tool, "arguments": item["arguments"]})
         outcome, seconds = effects.perform(call, index, state, context, reviewed=item.get("digest", ""))
-        done.append({**item, "outcome": effects.to_dict(outcome), "seconds": seconds})
+        done.append({**item, "outcome": to_dict(outcome), "seconds": seconds})
     refused, context.refused[:] = list(context.refused), []
     return {"calls": done, "blocked": [*state["blocked"], *refused]} if refused else {"calls": done}
 
@@ -126,11 +154,13 @@ def observe(state: RunState, runtime: Runtime[RunContext]) -> Change:
     spent = {
         **context.add_time(state["spent"]),
         "tool_calls": state["spent"].get("tool_calls", 0) + len(state["calls"]),
+        "effects": state["spent"].get("effects", 0)
+        + sum(call["verdict"] == "allow" and guarding.changes_something(call, context) for call in state["calls"]),
     }
-    verdict = observing.strongest(context.guards, change["history"], context.limits(spent))
+    verdict = guarding.judged(change["history"], spent, context)
     if state.get("ended"):  # an approval ran out of time
         return {**change, "spent": spent, "calls": []}
-    return {**change, "spent": spent, "calls": [], **observing.obey(verdict, state, change, context)}
+    return {**change, "spent": spent, "calls": [], **guarding.obey(verdict, state, change, context)}
 
 
 def answer(state: RunState, runtime: Runtime[RunContext]) -> Change:
@@ -167,26 +197,43 @@ def _chosen(problem: AgentProblem, request: Request, state: RunState, context: R
         ) from error
 
 
-def _cut_off(reply: Reply, request: Request, state: RunState, context: RunContext) -> Change:
+def _empty(step: Step) -> str:
+    """Return what is wrong with a step that is neither a call nor an answer; nothing for one that is."""
+    if step.calls or step.data is not None or (step.kind != "calls" and step.text.strip()):
+        return ""
+    return "monologue" if step.text.strip() else "empty"
+
+
+def _classify(state: RunState, context: RunContext) -> Callable[[ToolCall], str]:
+    return lambda call: guarding.class_of(_new_call(call), state, context)
+
+
+def _paid_twice(state: RunState, request: Request, context: RunContext) -> RunState:
+    """Return the state with a model call paid for that nobody has seen the end of.
+
+    If this is the first node of a resumed run, an earlier process was lost in this very call; what it used is not
+    known, so the worst case is taken. A resume never refills a budget.
+    """
+    if context.mark:
+        return state
+    context.mark[:] = [context.clock()]
+    lost = Usage(prompt=int(state["spent"].get("next_tokens", 0)), decoded=request.max_tokens)
+    return RunState(**{**state, "spent": add_spent(state["spent"], lost, 1)})
+
+
+def _cut_off(reply: Reply, request: Request, state: RunState, spent: dict[str, Any], context: RunContext) -> Change:
     """Return what becomes of a reply that ran out of room: half a call is never run, half an answer is not "done"."""
     step, room = reply.step, request.max_tokens
     why = f"the reply was cut off after {room} tokens"
-    limit = context.settings.run.max_tokens
-    spent = int(state["spent"].get("tokens", 0)) + reply.usage.prompt + reply.usage.decoded + reply.usage.forced
-    over = limit is not None and spent >= limit
+    limit = working_tokens(context.settings.run.max_tokens)
+    over = limit is not None and spent["tokens"] >= limit
     if step.kind != "calls" and step.text.strip():
         reason = StopReason.BUDGET if over else StopReason.UNVERIFIED
         return {"messages": [step_message(replace(step, calls=()))], "ended": ended_by(reason, why)}
     if over:
         return {"ended": ended_by(StopReason.BUDGET, f"{why}: run.max_tokens, --max-tokens is used up")}
-    if state["history"] and state["history"][-1].get("detector") == CUT_OFF:
-        return {"ended": ended_by(StopReason.MODEL, f"{why}, and so was the one before; no half call was run")}
-    text = (
-        f"Your last reply was cut off after {room} tokens, and nothing of it was run. Make one short call, or answer."
-    )
-    context.emit("guard", {"detector": CUT_OFF, "verdict": "nudge", "text": text})
-    nudge = {"kind": "nudge", "text": text, "detector": CUT_OFF}
-    return {"messages": [nudge_message(text)], "history": [*state["history"], nudge]}
+    found = guarding.nothing_came("cut_off", step.text, state, spent, context)
+    return found or {"ended": ended_by(StopReason.MODEL, f"{why}, and nothing of it was run")}
 
 
 def _grounds(reply: Reply) -> dict[str, Any]:

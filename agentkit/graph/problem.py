@@ -7,23 +7,36 @@ model; the deltas of what it says are passed on as events while they come.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 from agentkit.errors import EngineError
 from agentkit.graph.context import RunContext
+from agentkit.guards import DegenerationWatch
 from agentkit.protocols import (
     Action,
     ArgumentsDelta,
+    Engine,
     Mode,
     Reply,
     Request,
+    Sampling,
     TextDelta,
     Transition,
 )
 from agentkit.types import Effect, Step, ToolCall, Usage
 
 _ORDER = tuple(Effect)
+CHARS_A_TOKEN = 4
+MOST_BRANCHES = 4  # asked for where calls are ruled out
+
+
+class Degenerated(EngineError):
+    """A reply repeated itself without end, and so did a second try; `text` is what there is of it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("the reply repeated itself without end")
+        self.text = text
 
 
 def call_key(tool: str, arguments: object) -> str:
@@ -38,12 +51,19 @@ def step_key(step: Step) -> str:
     return "; ".join(call_key(call.tool, dict(call.arguments)) for call in step.calls)
 
 
+def otherwise(sampling: Sampling, engine: Engine) -> Sampling:
+    """Return sampling that leaves a rut: warmer, from another seed, and shy of repetition where the engine can."""
+    warmer = replace(sampling, temperature=max(0.7, sampling.temperature), seed=sampling.seed + 1)
+    return replace(warmer, repeat_penalty=1.3) if engine.capabilities.constrained else warmer
+
+
 @dataclass(slots=True)
 class AgentProblem:
     """The next step of a run, for a planner to choose; keeps the replies it has seen."""
 
     context: RunContext
-    banned: frozenset[str]
+    banned: frozenset[str] = frozenset()  # classes of calls
+    classify: Callable[[ToolCall], str] = lambda call: call_key(call.tool, dict(call.arguments))
     width: int = 1  # how many distinct actions to ask the engine for
     replies: dict[str, Reply] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
@@ -55,17 +75,17 @@ class AgentProblem:
 
     def actions(self, state: Request) -> Sequence[Action]:
         """Return distinct next steps, best first; banned calls are left out while there is another."""
-        wanted = self.width + len(self.banned)
+        wanted = min(self.width + len(self.banned), max(self.width, MOST_BRANCHES))
         if wanted > 1 and self.context.engine.capabilities.branches:
             replies = self.context.engine.branch(state, wanted)
         else:
-            replies = [self._stream(state)]
+            replies = [self._one(state)]
         self.model_calls += 1
         for reply in replies:
             self.usage += reply.usage
             self.replies.setdefault(step_key(reply.step), reply)
         found = [Action(key=step_key(reply.step), step=reply.step) for reply in replies]
-        return [action for action in found if action.key not in self.banned] or found[:1]
+        return [action for action in found if not self._is_banned(action.step)] or found[:1]
 
     def effect(self, state: Request, action: Action) -> Effect:
         """Return the worst effect among the action's calls; unknown tools count as irreversible."""
@@ -96,12 +116,45 @@ class AgentProblem:
         tool = self.context.tools.get(call.tool)
         return Effect.IRREVERSIBLE if tool is None else tool.spec.rules.effect
 
+    def _is_banned(self, step: Step) -> bool:
+        return bool(self.banned) and any(self.classify(call) in self.banned for call in step.calls)
+
+    def _one(self, request: Request) -> Reply:
+        """Return the reply; one that begins to repeat itself is ended at once, and once more asked for otherwise."""
+        try:
+            return self._stream(request)
+        except Degenerated as first:
+            self._lost(request, first.text)
+            text = "the reply began to repeat itself; it was ended and is tried once more, sampled otherwise"
+            self.context.emit("guard", {"detector": "degenerate", "verdict": "retry", "text": text})
+        try:
+            return self._stream(replace(request, sampling=otherwise(request.sampling, self.context.engine)))
+        except Degenerated as second:
+            self._lost(request, second.text)
+            raise
+
+    def _lost(self, request: Request, text: str) -> None:
+        """Count what an ended reply has cost; it has no usage of its own, so a token is taken for four characters."""
+        self.usage += Usage(prompt=self.context.engine.count(request), decoded=-(-len(text) // CHARS_A_TOKEN))
+        self.model_calls += 1
+
     def _stream(self, request: Request) -> Reply:
-        for delta in self.context.engine.stream(request):
+        watches: dict[int, DegenerationWatch] = {}  # one for speech, and one for each call's arguments
+        said = ""
+        stream = self.context.engine.stream(request)
+        for delta in stream:
             if isinstance(delta, Reply):
                 return delta
+            said += delta.text
             if isinstance(delta, TextDelta):
                 self.context.emit("text_delta", {"text": delta.text})
             elif isinstance(delta, ArgumentsDelta):
                 self.context.emit("arguments_delta", {"index": delta.index, "tool": delta.tool, "text": delta.text})
+            index = delta.index if isinstance(delta, ArgumentsDelta) else -1
+            watch = watches.setdefault(index, DegenerationWatch(arguments=index >= 0))
+            if watch.feed(delta.text):
+                close = getattr(stream, "close", None)  # ends the decoding
+                if close is not None:
+                    close()
+                raise Degenerated(said)
         raise EngineError(f"{self.context.engine.capabilities.model}: the stream ended without a reply; try again")

@@ -15,6 +15,7 @@ from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMes
 from agentkit.errors import ContextFull
 from agentkit.graph.context import RunContext
 from agentkit.graph.state import RunState
+from agentkit.guards import working_tokens
 from agentkit.messages import meta, note_message
 from agentkit.protocols import Request, Sampling
 from agentkit.tools import rank, shortlist
@@ -84,16 +85,17 @@ def last_words(messages: Sequence[BaseMessage]) -> str:
     return next((str(m.content) for m in reversed(messages) if isinstance(m, HumanMessage)), "")
 
 
-def fit(state: RunState, context: RunContext) -> list[AnyMessage | RemoveMessage]:
-    """Return the changes to the messages that make the next prompt fit; usually none.
+def fit(state: RunState, context: RunContext) -> tuple[list[AnyMessage | RemoveMessage], int]:
+    """Return the changes to the messages that make the next prompt fit, usually none, and the tokens it then has.
 
     Raises:
         ContextFull: even the current turn alone does not fit.
     """
     request = build_request(state, context)
     limit = context.engine.capabilities.context - min(REPLY_TOKENS, context.engine.capabilities.context // 4)
-    if context.engine.count(request) <= limit:
-        return []
+    tokens = context.engine.count(request)
+    if tokens <= limit:
+        return [], tokens
     changes: dict[str | None, AnyMessage | RemoveMessage] = {}
     kept = list(state["messages"])
     for name, strategy in _STRATEGIES.items():
@@ -105,7 +107,7 @@ def fit(state: RunState, context: RunContext) -> list[AnyMessage | RemoveMessage
         tokens = context.engine.count(replace(request, messages=kept))
         if tokens <= limit:
             context.emit("compaction", {"strategy": name, "tokens": tokens, "limit": limit})
-            return list(changes.values())
+            return list(changes.values()), tokens
     tokens = context.engine.count(request)
     raise ContextFull(
         f"the prompt has {tokens} tokens, and {limit} fit with room for a reply; "
@@ -114,10 +116,11 @@ def fit(state: RunState, context: RunContext) -> list[AnyMessage | RemoveMessage
 
 
 def _tokens_left(state: RunState, context: RunContext, room: int) -> int:
-    limit = context.settings.run.max_tokens
+    """Return how long the reply may be: what is left when the prompt, counted before, is paid for."""
+    limit, spent = working_tokens(context.settings.run.max_tokens), state["spent"]
     if limit is None:
         return room
-    return max(1, min(room, limit - int(state["spent"].get("tokens", 0))))
+    return max(1, min(room, limit - int(spent.get("tokens", 0)) - int(spent.get("next_tokens", 0))))
 
 
 def _shorten_results(messages: Sequence[AnyMessage]) -> list[AnyMessage | RemoveMessage]:

@@ -53,7 +53,6 @@ class RunState(TypedDict, total=False):
     steps: list[dict[str, Any]]  # the user's view of the run
     spent: dict[str, Any]
     usage: dict[str, Any]
-    banned: list[str]  # call keys that a guard ruled out
     blocked: list[dict[str, Any]]
     ended: Ended | None
     answer: str
@@ -76,7 +75,6 @@ def fresh_run(run_id: str, task: dict[str, Any]) -> RunState:
         steps=[],
         spent={},
         usage={},
-        banned=[],
         blocked=[],
         ended=None,
         answer="",

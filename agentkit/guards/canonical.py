@@ -1,8 +1,9 @@
 """When two calls are the same call, and two outcomes the same outcome.
 
-Calls: argument order, white space, Unicode form, `./` in paths and absent against null do not matter.
-Outcomes: colours, clock times, durations, process ids, UUIDs, addresses and temporary paths do not
-matter, as long as something else is left to compare. Error fingerprints also forget numbers and quotes.
+Calls: argument order, white space, Unicode form, `./` in paths, absent against null and against the schema's
+default do not matter, nor do the arguments that a tool calls volatile. Outcomes: colours, clock times, durations,
+process ids, UUIDs, addresses and temporary paths do not matter, as long as something else is left to compare.
+Error fingerprints also forget numbers and quotes.
 """
 
 from __future__ import annotations
@@ -12,12 +13,11 @@ import json
 import posixpath
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from agentkit.protocols import HistoryItem
-from agentkit.types import Failed, ToolCall
+from agentkit.types import Failed, Outcome, ToolCall, ToolSpec
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
 _MASKS = (
@@ -37,27 +37,62 @@ _LOOSE = (
     (re.compile(r"\d+"), "<n>"),
 )
 _LITTLE = 4  # characters: less than that left after masking says nothing
+_KEY = 200  # characters: a longer class is named by its digest
 _INFRASTRUCTURE = re.compile(
     r"\b(?:429|500|502|503|504)\b|rate.?limit|too many requests|timed?.?out|temporarily unavailable|service unavailable|"
     r"connection (?:refused|reset|aborted|closed|error)|bad gateway|could not resolve|network is unreachable|try again later",
     re.I,
 )
-REFUSALS = frozenset({"unknown_tool", "invalid"})
+REFUSALS = frozenset({"unknown_tool", "invalid"})  # calls that cannot be made at all
+BANNED = "banned"  # a call that a guard has ruled out
+REPEATED = "repeated"  # one of many equal calls in one step, not made
+BLOCKED = frozenset({BANNED, REPEATED})
 
 
-def call_class(call: ToolCall) -> str:
-    """Return a text that equal calls share: `tool {canonical arguments}`."""
-    return f"{call.tool} {json.dumps(_canonical(call.arguments), sort_keys=True, ensure_ascii=False, default=str)}"
+def call_class(call: ToolCall, spec: ToolSpec | None = None) -> str:
+    """Return a text that equal calls share: the tool and its canonical arguments, or their digest.
+
+    Args:
+        call: the call.
+        spec: the tool's, for its defaults and volatile arguments.
+    """
+    text = json.dumps(canonical_arguments(call, spec), sort_keys=True, ensure_ascii=False, default=str)
+    if len(text) > _KEY:
+        text = f"sha256:{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()}"
+    return f"{call.tool} {text}"
 
 
-def outcome_class(item: HistoryItem) -> str:
-    """Return a text that equal outcomes share."""
-    outcome = item.outcome
+def canonical_arguments(call: ToolCall, spec: ToolSpec | None = None) -> dict[str, Any]:
+    """Return a call's arguments in their canonical form."""
+    given: Mapping[str, Any] = call.arguments
+    if spec is not None:
+        given = {**_defaults(spec.parameters), **{key: value for key, value in given.items() if value is not None}}
+        for path in spec.rules.volatile:
+            given = without(given, path.split("."))
+    return {str(key): _canonical(item) for key, item in given.items() if item is not None}
+
+
+def without(value: Any, path: Sequence[str]) -> Any:
+    """Return `value` without what lies at `path`, in every item where there is a list on the way."""
+    if isinstance(value, (list, tuple)):
+        return [without(item, path) for item in value]
+    if not isinstance(value, Mapping) or path[0] not in value:
+        return value
+    if len(path) == 1:
+        return {key: item for key, item in value.items() if key != path[0]}
+    return {key: without(item, path[1:]) if key == path[0] else item for key, item in value.items()}
+
+
+def outcome_class(outcome: Outcome | None, output_digest_: str = "") -> str:
+    """Return a text that equal outcomes share; `output_digest_` is that of the whole output, where it was cut."""
     if outcome is None:
         return "none"
     if isinstance(outcome, Failed):
-        return f"{outcome.kind} {masked(outcome.text)}"
-    return f"{type(outcome).__name__.lower()} {item.output_digest or output_digest(outcome.text)}"
+        text = masked(outcome.text)
+        if len(text) > _KEY:
+            text = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+        return f"{outcome.kind} {text}"
+    return f"{type(outcome).__name__.lower()} {output_digest_ or output_digest(outcome.text)}"
 
 
 def output_digest(text: str) -> str:
@@ -65,6 +100,7 @@ def output_digest(text: str) -> str:
     return hashlib.sha256(masked(text).encode("utf-8", "replace")).hexdigest()
 
 
+@lru_cache(maxsize=1_024)
 def error_fingerprint(outcome: Failed) -> str:
     """Return a text that errors of the same cause share, whatever numbers, paths and names they quote."""
     text = masked(outcome.text[:2_000])
@@ -73,6 +109,7 @@ def error_fingerprint(outcome: Failed) -> str:
     return f"{outcome.kind} {text[:300]}"
 
 
+@lru_cache(maxsize=1_024)
 def is_infrastructure(outcome: Failed) -> bool:
     """Whether the world was in the way (overload, time-outs, connections), not the call."""
     return outcome.kind == "timeout" or (outcome.kind == "error" and bool(_INFRASTRUCTURE.search(outcome.text[:2_000])))
@@ -87,6 +124,15 @@ def masked(text: str) -> str:
         result = pattern.sub(mask, result)
     left = re.sub(r"<\w+>|[\W_]", "", result)
     return result if len(left) >= _LITTLE or result == plain else plain
+
+
+def _defaults(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    properties = parameters.get("properties", {})
+    return {
+        name: about["default"]
+        for name, about in properties.items()
+        if isinstance(about, Mapping) and "default" in about
+    }
 
 
 def _canonical(value: Any) -> Any:

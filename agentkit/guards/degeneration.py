@@ -1,18 +1,18 @@
 """Text that has begun to repeat itself, seen while it is being written.
 
-Small models fall into repeating a phrase for ever. Works on characters or token ids. Rows of dashes,
-tables and code are not speech: units without a letter or digit, table rows and fenced code are left alone.
+Small models fall into repeating a phrase for ever. Works on characters, so that it is the same for every engine; 240
+of them are some 64 tokens. Rows of dashes, tables and code are not speech: units without a letter or digit, table
+rows and fenced code are left alone. What is written into a tool's arguments may well be rows of zeros: there it takes
+far more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-MAX_PERIOD_TOKENS = 64
-MAX_PERIOD_CHARS = 240
-REPEATS = 6
-MIN_TOKENS = 24
-MIN_CHARS = 120
+MAX_PERIOD = 240  # characters
+REPEATS, MIN_CHARS = 6, 120  # in speech
+ARGUMENT_REPEATS, ARGUMENT_MIN_CHARS = 24, 1_200  # in arguments
 
 
 def repeated_suffix(
@@ -34,16 +34,16 @@ def repeated_suffix(
     return None
 
 
-def degenerate_tokens(tokens: Sequence[int]) -> bool:
-    """Whether these token ids end in a repetition that will not end by itself."""
-    tail = tokens[-MAX_PERIOD_TOKENS * REPEATS :]
-    return repeated_suffix(tail, max_period=MAX_PERIOD_TOKENS, at_least=MIN_TOKENS) is not None
-
-
 class DegenerationWatch:
-    """Reads a stream piece by piece: `feed` returns True from the moment it repeats itself."""
+    """Reads a stream piece by piece: `feed` returns True from the moment it repeats itself.
 
-    def __init__(self) -> None:
+    Args:
+        arguments: whether it is a tool call's arguments rather than speech.
+    """
+
+    def __init__(self, *, arguments: bool = False) -> None:
+        self._repeats = ARGUMENT_REPEATS if arguments else REPEATS
+        self._least = ARGUMENT_MIN_CHARS if arguments else MIN_CHARS
         self._tail = ""
         self._fences = 0
         self._line = ""
@@ -55,10 +55,10 @@ class DegenerationWatch:
                 self._end_line()
             else:
                 self._line += char
-        self._tail = (self._tail + text)[-MAX_PERIOD_CHARS * REPEATS :]
+        self._tail = (self._tail + text)[-MAX_PERIOD * self._repeats :]
         if self._fences % 2 or self._line.lstrip().startswith("|"):
             return False
-        period = repeated_suffix(self._tail, max_period=MAX_PERIOD_CHARS, at_least=MIN_CHARS)
+        period = repeated_suffix(self._tail, max_period=MAX_PERIOD, repeats=self._repeats, at_least=self._least)
         return period is not None and any(char.isalnum() for char in self._tail[-period:])
 
     def _end_line(self) -> None:

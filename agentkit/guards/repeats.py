@@ -1,55 +1,64 @@
-"""The same call with the same outcome, again and again.
+"""The same call with the same outcome, again and again; and calls made although they were ruled out.
 
-Looks at the tail of the history: reordered arguments and volatile output do not hide a repeat. Does
-not see cycles (cycles.py) or calls that differ (errors.py, stagnation.py). An overloaded server is
-not a loop: such failures are counted by errors.py.
+Looks at the tail of the history: reordered arguments and volatile output do not hide a repeat. Does not see cycles
+(cycles.py) or calls that differ (failures.py, stagnation.py). An overloaded server is not a loop: such failures
+are counted by failures.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from agentkit.guards.canonical import call_class, is_infrastructure, outcome_class
-from agentkit.guards.ladder import climb, recent
-from agentkit.protocols import Go, HistoryItem, Spent, Verdict
+from agentkit.guards.canonical import BANNED, BLOCKED, is_infrastructure
+from agentkit.guards.finding import Finding, tail
+from agentkit.protocols import HistoryItem
 from agentkit.types import Effect, Failed
 
+_LOOKS = frozenset({Effect.PURE, Effect.READ})
 
-@dataclass(frozen=True, slots=True)
-class Repeats:
-    """Nudges at the second equal read or the third equal other call, stops at the fourth."""
 
-    name: str = "repeats"
-    nudge_at_read: int = 2
-    nudge_at: int = 3
-    stop_at: int = 4
+def repeats(items: Sequence[HistoryItem]) -> Finding | None:
+    """Find equal calls in a row: worth a word at the second equal read or the third of others, blocked at the fourth."""
+    last = items[-1] if items else None
+    if last is None or last.call is None or last.polls:
+        return None
+    if isinstance(last.outcome, Failed) and (is_infrastructure(last.outcome) or last.outcome.kind == BANNED):
+        return None
+    start, count = tail(items, lambda item: (item.key, item.outcome_key) == (last.key, last.outcome_key))
+    if count < 2:
+        return None
+    blocked = isinstance(last.outcome, Failed) and last.outcome.kind in BLOCKED
+    return Finding(
+        detector="repeats",
+        count=count,
+        nudge_at=2 if last.effect in _LOOKS or blocked else 3,
+        block_at=4,
+        start=start,
+        episode=f"repeats {last.key}",
+        what=f"{last.call.tool} was called {count} times in a row with the same arguments, and the result is the same",
+        advice="Use that result to answer, or do something else.",
+        lingers=True,
+        calls=(last.key,),
+    )
 
-    def check(self, history: Sequence[HistoryItem], spent: Spent) -> Verdict:
-        """Return the verdict on the last call."""
-        items = recent(history)
-        last = next((item for item in reversed(items) if item.kind == "call"), None)
-        if last is None or last.call is None or last.polls:
-            return Go()
-        if isinstance(last.outcome, Failed) and is_infrastructure(last.outcome):
-            return Go()
-        call, outcome = call_class(last.call), outcome_class(last)
-        start, count = len(items), 0
-        for n in range(len(items) - 1, -1, -1):
-            item = items[n]
-            if item.call is None:
-                continue
-            if call_class(item.call) != call or outcome_class(item) != outcome:
-                break
-            start, count = n, count + 1
-        reads = last.effect in {Effect.PURE, Effect.READ}
-        return climb(
-            self.name,
-            count,
-            nudge_at=self.nudge_at_read if reads else self.nudge_at,
-            stop_at=self.stop_at,
-            episode=items[start:],
-            nudge=f"{last.call.tool} was called {count} times with the same arguments, and the result is the same. "
-            "Use that result to answer, or do something else.",
-            stop=f"{last.call.tool} was called {count} times in a row with the same arguments and the same outcome",
-        )
+
+def insisting(items: Sequence[HistoryItem]) -> Finding | None:
+    """Find a call that was ruled out and is made all the same; once is enough."""
+    last = items[-1] if items else None
+    if last is None or last.call is None or not isinstance(last.outcome, Failed) or last.outcome.kind != BANNED:
+        return None
+    start = next((n for n in range(len(items) - 1, -1, -1) if last.key in items[n].ban), None)
+    if start is None:
+        return None
+    count = sum(item.key == last.key for item in items[start:])
+    return Finding(
+        detector=items[start].detector,
+        count=count,
+        nudge_at=1,
+        block_at=1,
+        start=start,
+        episode=items[start].episode,
+        what=f"{last.call.tool} was called again although those calls were ruled out: they had led nowhere",
+        advice="Do something else, or answer.",
+        lingers=True,
+    )

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, is_dataclass, replace
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -147,11 +147,13 @@ def outcome_of(value: Any, *, limit: int, printed: str = "") -> Outcome:
     """
     if isinstance(value, Done):
         artifacts = tuple(cap(str(path), 4_096) for path in value.artifacts)
-        return Done(text=_capped(_text_of(value.text), limit), data=plain_data(value.data), artifacts=artifacts)
+        state = {str(place): str(stands) for place, stands in value.state.items()}
+        text = _capped(_text_of(value.text), limit)
+        return Done(text=text, data=plain_data(value.data), artifacts=artifacts, state=state)
     if isinstance(value, Failed):
         return Failed(text=cap(str(value.text), limit), kind=value.kind)
     if isinstance(value, Pending):
-        return Pending(kind=value.kind, handle=value.handle, text=cap(value.text, limit))
+        return replace(value, text=cap(value.text, limit))
     if value is None:
         return Done(text=_capped(printed, limit).strip() or "done")
     data = None if isinstance(value, str | bytes | bytearray | memoryview) else plain_data(value)

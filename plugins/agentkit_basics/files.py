@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import stat
@@ -91,7 +92,8 @@ def write_file(path: str, content: str, context: ToolContext) -> Outcome:
     except OSError as error:
         return Failed(text=f"'{path}' cannot be written: {error.strerror or error}; nothing was changed")
     name = shown(target, context.workspace)
-    return Done(text=f"wrote {len(data):,} bytes to {name}", artifacts=(str(target),))
+    stands = {f"file:{name}": hashlib.sha256(data).hexdigest()}
+    return Done(text=f"wrote {len(data):,} bytes to {name}", artifacts=(str(target),), state=stands)
 
 
 def replace_file(target: Path, data: bytes) -> None:

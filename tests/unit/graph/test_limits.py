@@ -30,7 +30,7 @@ def count(text: str) -> int:
     return len(text.split())
 
 
-@pytest.mark.parametrize("limits", [{"max_turns": 1}, {"max_tool_calls": 1}, {"max_tokens": 20}])
+@pytest.mark.parametrize("limits", [{"max_turns": 1}, {"max_tool_calls": 1}])
 def test_a_budget_ends_in_the_best_answer_so_far(make, script, limits: dict[str, int]) -> None:
     made = make([script.call("add", a=1, b=2), script.final("3 so far")], [add], run=limits)
     result = made.run("please add one and two for me, and then go on with whatever else there may be to do")
@@ -39,6 +39,14 @@ def test_a_budget_ends_in_the_best_answer_so_far(make, script, limits: dict[str,
     last = made.engine.requests[-1]
     assert (last.allow, last.tools) == (frozenset({"final"}), ())
     assert [event["verdict"] for event in made.of("guard")] == ["stop"]
+
+
+def test_tokens_are_weighed_before_the_call_that_would_take_too_many(make, script) -> None:
+    made = make([script.call("add", a=1, b=2), script.final("never asked for")], [add], run={"max_tokens": 60})
+    result = made.run("please add one and two for me, and then go on with whatever else there may be to do")
+    assert (result.stop_reason, result.answer) == (StopReason.BUDGET, "add: 3")  # no room for a last word either
+    assert result.usage.prompt + result.usage.decoded <= 60
+    assert "max_tokens" in result.detail
 
 
 def test_without_a_last_word_of_the_model_the_last_result_is_the_answer(make, script) -> None:
@@ -110,12 +118,14 @@ def test_the_same_call_again_and_again_is_nudged_then_stopped(make, script) -> N
     def answer_last(request):
         return script.final("3")
 
-    made.engine._entries = (*[script.call("add", a=1, b=2)] * 4, answer_last)
+    made.engine._entries = (*[script.call("add", a=1, b=2)] * 5, answer_last)
     result = made.run()
     assert (result.stop_reason, result.exit_code, result.answer) == (StopReason.LOOP, 6, "3")
-    assert [event["verdict"] for event in made.of("guard")] == ["nudge", "stop"]
+    assert [event["verdict"] for event in made.of("guard")] == ["nudge", "replan", "stop"]
     nudges = [m for m in made.engine.requests[-1].messages if m.additional_kwargs["agentkit"].get("kind") == "nudge"]
-    assert "was called 2 times" in str(nudges[0].content)
+    assert "was called 4 times" in str(nudges[0].content)  # the nudge at the second went with the loop
+    assert "ruled out" in str(nudges[0].content)
+    assert sum(m.type == "tool" for m in made.engine.requests[-1].messages) == 2  # the first, and the one ruled out
 
 
 def test_volatile_output_does_not_hide_a_loop(make, script) -> None:
@@ -124,7 +134,7 @@ def test_volatile_output_does_not_hide_a_loop(make, script) -> None:
         """Look."""
         return f"waiting since 12:00:{int(time.monotonic() * 1000) % 60:02d}"
 
-    made = make([*[script.call("status")] * 4, script.final("x")], [status])
+    made = make([*[script.call("status")] * 5, script.final("x")], [status])
     assert made.run().stop_reason is StopReason.LOOP
 
 
@@ -165,13 +175,22 @@ def test_one_result_that_is_too_long_is_shortened_too(make, script) -> None:
     assert result.steps[1].result == "700"
 
 
+def words_of(name: str) -> str:
+    return " ".join(f"{name}{n}" for n in range(60))
+
+
 def test_an_older_summary_survives_the_next(make, script) -> None:
     made = make(
-        [script.final("one " * 60), script.final("two " * 60), script.final("three " * 60), script.final("x")],
-        context=330,
+        [
+            script.final(words_of("one")),
+            script.final(words_of("two")),
+            script.final(words_of("three")),
+            script.final("x"),
+        ],
+        context=290,
     )
-    thread = made.run("alpha " * 60).thread_id
-    for task in ("beta " * 60, "gamma " * 60):
+    thread = made.run(words_of("alpha")).thread_id
+    for task in (words_of("beta"), words_of("gamma")):
         made.run(task, thread_id=thread)
     made.run("delta", thread_id=thread)
     notes = [
@@ -241,7 +260,7 @@ def test_half_a_call_is_not_run_and_the_model_is_told_once(make, script) -> None
 def test_twice_cut_off_is_the_end(make, script) -> None:
     engine = Cut((Step(kind="calls"), "length"), (Step(kind="calls"), "length"), (script.final("sorry"), "stop"))
     result = _on(engine, make([], [add])).run()
-    assert (result.stop_reason, result.answer) == (StopReason.MODEL, "sorry")
+    assert (result.stop_reason, result.answer) == (StopReason.LOOP, "sorry")
     assert "cut off" in result.detail
 
 

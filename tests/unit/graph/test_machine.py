@@ -119,7 +119,19 @@ def test_a_question_and_a_decline(make, kind: str, reason: StopReason, code: int
 
 
 def test_an_empty_answer_is_not_done(make, script) -> None:
-    result = make([script.final("  ")]).run()
+    result = make([script.final("  "), script.final(""), script.final("")]).run()
+    assert result.stop_reason is StopReason.LOOP
+    assert result.detail == "the last 2 replies came to nothing: the last one said nothing"
+
+
+def test_an_empty_answer_is_asked_for_once_more(make, script) -> None:
+    made = make([script.final("  "), script.final("3")])
+    assert made.run().answer == "3"
+    assert [event["detector"] for event in made.of("guard")] == ["empty"]
+
+
+def test_without_guards_an_empty_answer_is_not_done(make, script) -> None:
+    result = make([script.final("  ")], guards=[]).run()
     assert (result.stop_reason, result.detail) == (StopReason.UNVERIFIED, "the model gave an empty answer")
 
 

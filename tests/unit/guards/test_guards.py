@@ -16,12 +16,12 @@ from agentkit.guards import (
     default_guards,
     outcome_class,
     output_digest,
+    recorded,
     repeated_suffix,
 )
 from agentkit.guards.canonical import error_fingerprint, is_infrastructure
-from agentkit.guards.degeneration import degenerate_tokens
-from agentkit.protocols import Go, Guard, HistoryItem, Nudge, Spent, Stop
-from agentkit.types import Done, Effect, Failed, StopReason, ToolCall
+from agentkit.protocols import AskUser, Go, Guard, HistoryItem, Nudge, Replan, Spent, Stop
+from agentkit.types import Done, Effect, Failed, StopReason, ToolCall, ToolRules, ToolSpec
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
@@ -34,7 +34,8 @@ ARGUMENTS = st.dictionaries(st.text(max_size=4), JSON, max_size=4)
 def item(tool: str, arguments: dict[str, Any], text: str, failed: bool = False, polls: bool = False) -> HistoryItem:
     outcome = Failed(text=text) if failed else Done(text=text)
     call = ToolCall(id="", tool=tool, arguments=arguments)
-    return HistoryItem(kind="call", call=call, outcome=outcome, polls=polls, effect=Effect.READ)
+    rules = ToolRules(effect=Effect.READ, polls=polls)
+    return recorded([], call, outcome, ToolSpec(name=tool, description="", parameters={}, rules=rules))
 
 
 HISTORIES = st.lists(
@@ -107,12 +108,11 @@ def test_outputs_that_differ(one: str, other: str) -> None:
 
 
 def test_a_failure_is_not_a_success_with_the_same_text() -> None:
-    assert outcome_class(item("a", {}, "x")) != outcome_class(item("a", {}, "x", failed=True))
+    assert outcome_class(Done(text="x")) != outcome_class(Failed(text="x"))
 
 
 def test_the_digest_of_the_whole_output_decides() -> None:
-    cut = [HistoryItem(kind="call", outcome=Done(text="the same head"), output_digest=digest) for digest in "ab"]
-    assert outcome_class(cut[0]) != outcome_class(cut[1])
+    assert outcome_class(Done(text="the same head"), "a") != outcome_class(Done(text="the same head"), "b")
 
 
 def test_error_fingerprints_forget_what_was_named() -> None:
@@ -172,7 +172,7 @@ def test_a_guard_is_a_function_of_the_history(history: list[HistoryItem]) -> Non
     for guard in default_guards():
         verdict = guard.check(history, Spent())
         assert verdict == guard.check(tuple(history), Spent())
-        assert isinstance(verdict, Go | Nudge | Stop)
+        assert isinstance(verdict, Go | Nudge | Replan | AskUser)
 
 
 @settings(max_examples=60, deadline=None)
@@ -187,7 +187,7 @@ def test_what_came_before_the_user_spoke_does_not_count(before: list[HistoryItem
 @given(HISTORIES)
 def test_nothing_is_stopped_without_a_nudge_before(history: list[HistoryItem]) -> None:
     silent = [item for item in history if item.kind != "nudge"] * 6
-    assert not any(isinstance(guard.check(silent, Spent()), Stop) for guard in default_guards())
+    assert all(isinstance(guard.check(silent, Spent()), Go | Nudge) for guard in default_guards())
 
 
 @settings(max_examples=40, deadline=None)
@@ -197,18 +197,23 @@ def test_polling_is_never_a_loop(states: list[str]) -> None:
     assert all(guard.check(history, Spent()) == Go() for guard in default_guards())
 
 
-def test_the_guards_take_less_than_a_few_milliseconds_on_a_long_run() -> None:
-    history = [item("read_file", {"path": f"src/{n}.py"}, f"text {n} " * 40) for n in range(96)]
-    guards = default_guards()
-    best = min(_seconds(guards, history) for _ in range(5))
-    assert best < 0.02  # loose, for busy machines
-
-
-def _seconds(guards: tuple[Guard, ...], history: list[HistoryItem]) -> float:
-    started = time.perf_counter()
-    for guard in guards:
-        guard.check(history, Spent())
-    return time.perf_counter() - started
+@pytest.mark.parametrize("varied", [True, False])
+def test_a_step_is_recorded_and_judged_in_about_a_millisecond(varied: bool) -> None:
+    history: list[HistoryItem] = []
+    guards, spec = (
+        default_guards(),
+        ToolSpec(name="search", description="", parameters={}, rules=ToolRules(effect=Effect.READ)),
+    )
+    taken: list[float] = []
+    for n in range(200):
+        query = f"what is known of the matter of the {n if varied else 'same'} and of all that came of it afterwards"
+        call = ToolCall(id="", tool="search", arguments={"query": query})
+        started = time.perf_counter()
+        history.append(recorded(history, call, Done(text=f"text {n} " * 60 if varied else "the same"), spec))
+        for guard in guards:
+            guard.check(history, Spent())
+        taken.append(time.perf_counter() - started)
+    assert sorted(taken)[len(taken) // 2] < 0.005  # loose, for busy machines; python -m benchmarks.loops measures it
 
 
 # degeneration
@@ -230,17 +235,9 @@ def test_what_is_found_is_there(tokens: list[int], repeats: int) -> None:
         assert tokens[-period * repeats :] == tokens[-period:] * repeats
 
 
-def test_tokens_in_a_rut() -> None:
-    assert degenerate_tokens([*range(100), *[7, 8, 9] * 8])
-    assert not degenerate_tokens([*range(100), *[7, 8, 9] * 5])
-    assert not degenerate_tokens([5] * 20)
-    assert degenerate_tokens([5] * 24)
-    assert not degenerate_tokens([])
-
-
-def feed(text: str, size: int = 3) -> int | None:
+def feed(text: str, size: int = 3, *, arguments: bool = False) -> int | None:
     """Return after how many characters the watch barked."""
-    watch = DegenerationWatch()
+    watch = DegenerationWatch(arguments=arguments)
     return next((n + size for n in range(0, len(text), size) if watch.feed(text[n : n + size])), None)
 
 
@@ -265,3 +262,10 @@ def test_speech_in_a_rut_is_seen_while_it_is_written() -> None:
 )
 def test_tables_rules_code_and_lists_are_left_alone(text: str) -> None:
     assert feed(text) is None
+
+
+def test_arguments_may_hold_rows_that_speech_may_not() -> None:
+    rows = "0, 0, 0, 0 and " * 40
+    assert feed(rows) is not None
+    assert feed(rows, arguments=True) is None
+    assert feed(rows * 4, arguments=True) is not None
