@@ -10,10 +10,10 @@ One implementation serves all three: a run is driven once, and its events go to 
 
 from __future__ import annotations
 
+import logging
 import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from agentkit import aio, config, extensions
+from agentkit import aio, config, extensions, failpoints, prompts
 from agentkit.engine import open_engine
 from agentkit.errors import AgentkitError, Cancelled, UsageError
 from agentkit.events import Emitter, Event
@@ -39,8 +39,10 @@ from agentkit.runs import (
     refuse_unsupported,
     result_from,
     result_of_row,
+    start_again,
+    start_of,
 )
-from agentkit.store import checkpointer, lease, open_store
+from agentkit.store import checkpointer, open_store
 from agentkit.tools import Registry, as_tool
 from agentkit.types import RunResult, StopReason, Task
 
@@ -174,10 +176,12 @@ class Agent:
         ids = RunIds(_new_id(), thread_id or _new_id())
         instructions = default_system(self.engine) if self.system is None else self.system
         state = first_state(wanted, ids.run_id, instructions)
-        with self._lease(ids):
+        with self.store.lease(ids.thread_id, ids.run_id) as epoch:
             if thread_id is not None:
                 self._leave_last_run(state, ids)
-            return self._drive(state, ids, Listener(on_event, cancel))
+            self.store.start_run(ids.run_id, ids.thread_id, self._row(state))
+            failpoints.reach("before_first_checkpoint")
+            return self._drive(state, replace(ids, epoch=epoch), Listener(on_event, cancel))
 
     def resume(self, run_id: str, *, on_event: OnEvent | None = None, cancel: CancelFlag | None = None) -> RunResult:
         """Go on with a run that was interrupted, killed, or waits for an approval.
@@ -192,16 +196,46 @@ class Agent:
             raise UsageError(f"there is no run '{run_id}'; `agentkit runs list` shows them")
         self._make()
         ids = RunIds(run_id, row["thread_id"])
-        with self._lease(ids):
+        with self.store.lease(ids.thread_id, run_id) as epoch:
+            ids = replace(ids, epoch=epoch)
             snapshot = self.graph.get_state(ids.config(self.settings))
-            if snapshot.values.get("run_id") == run_id and snapshot.next:
+            here = snapshot.values.get("run_id") == run_id
+            row = self.store.run(run_id) or row  # it may have ended while we waited for the lease
+            if row["state"] == "running":
+                self._recover(run_id)
+            if here and snapshot.next:
                 return self._drive(None, ids, Listener(on_event, cancel))
-            if snapshot.values.get("run_id") == run_id and snapshot.values.get("ended"):
-                return result_from(snapshot.values, ids, self.engine)
+            if here and snapshot.values.get("ended"):
+                return self._ended(row, snapshot.values, ids)
             if row.get("stop_reason") and StopReason(row["stop_reason"]) not in UNFINISHED:
                 return result_of_row(row, ids)
+            newest = self.store.runs(thread_id=ids.thread_id, limit=1)
+            if row["state"] == "running" and row.get("start") and newest and newest[0]["run_id"] == run_id:
+                return self._drive(start_again(row["start"], run_id), ids, Listener(on_event, cancel))
             why = "was stopped before its first step" if not snapshot.values else "is not the last one of its thread"
             raise UsageError(f"run '{run_id}' {why}, so it cannot go on; give the task again")
+
+    def _recover(self, run_id: str) -> None:
+        """Take over a run whose process ended before it did: end what it left running, unless that happens too often.
+
+        Raises:
+            UsageError: it was taken up so often that it is taken to kill its process every time.
+        """
+        for pid in self.store.reap(run_id):
+            logging.getLogger(__name__).warning("ended process group %d, which run '%s' had left running", pid, run_id)
+        limit, count = self.settings.run.max_recoveries, self.store.recovered(run_id)
+        if limit is not None and count > limit:
+            raise UsageError(
+                f"run '{run_id}' is poisoned: its process ended before it did {count} times; look at "
+                f"`agentkit runs show {run_id}`, or raise run.max_recoveries (now {limit}) to try once more"
+            )
+
+    def _ended(self, row: Mapping[str, Any], values: Mapping[str, Any], ids: RunIds) -> RunResult:
+        """Return the result of a run that is at its end; its row says so too, whenever its process was ended."""
+        result = result_from(values, ids, self.engine)
+        if row["state"] == "running":
+            self._end(result, self._emitter(ids, Listener(None)))
+        return result
 
     def stream(self, task: str | Task, **options: Any) -> Iterator[Event]:
         """Yield a run's events as they happen; the last one is `run_ended` with the result."""
@@ -258,10 +292,6 @@ class Agent:
                 getattr(self, part)
             check_rules(self.settings.policy.rules, self.tools.specs)
 
-    def _lease(self, ids: RunIds) -> AbstractContextManager[None]:
-        """Return the right to be the only run in the thread."""
-        return lease(getattr(self.store, "path", None), ids.thread_id)
-
     def _leave_last_run(self, state: dict[str, Any], ids: RunIds) -> None:
         """Close what the thread's last run left open: its step, its row, and what it asked of people."""
         values = self.graph.get_state(ids.config(self.settings)).values
@@ -281,8 +311,6 @@ class Agent:
 
     def _drive(self, state: Any, ids: RunIds, listener: Listener) -> RunResult:
         """Run the graph from `state` (None: from its checkpoint) to an end, an interrupt, or a failure."""
-        if state is not None:
-            self.store.start_run(ids.run_id, ids.thread_id, self._row(state))
         emit = self._emitter(ids, listener)
         emit("run_started", {"model": self.engine.capabilities.model, "resumed": state is None})
         try:
@@ -335,6 +363,7 @@ class Agent:
 
         return RunContext(
             run_id=ids.run_id,
+            epoch=ids.epoch,
             engine=self.engine,
             planner=self.planner,
             guards=self.guards,
@@ -355,6 +384,7 @@ class Agent:
         able = self.engine.capabilities
         return {
             "task": str(state["messages"][-1].content),
+            "start": start_of(state),
             "model": able.model,
             "model_sha256": able.fingerprint,
             "dialect": able.dialect,
@@ -363,6 +393,7 @@ class Agent:
             "planner": self.planner.name,
             "seed": self.settings.engine.seed,
             "version": version("agentkit-local"),
+            "prompts": prompts.versions(),
             "plugins": {name: found.version for name, found in extensions.installed("agentkit.plugins").items()},
         }
 

@@ -52,13 +52,8 @@ class RunSettings:
     max_tokens: int | None = 100_000  # prompt and reply tokens of all model calls
     timeout_s: float | None = 600.0
     planner: str = "direct"
-    poll_s: tuple[float, ...] = (
-        1.0,
-        2.0,
-        5.0,
-        10.0,
-        30.0,
-    )  # seconds between the calls of a tool that polls; the last goes on
+    poll_s: tuple[float, ...] = (1.0, 2.0, 5.0, 10.0, 30.0)  # between the calls of a tool that polls; the last goes on
+    max_recoveries: int | None = 20  # times a run is taken up whose process was killed
     result_chars: int = 4_000  # of one tool result shown to the model; the rest goes to a file
 
 

@@ -89,6 +89,19 @@ def names(*, folders: Sequence[Path] | None = None) -> list[str]:
     return sorted({entry.removesuffix(".md") for entry in found if entry.endswith(".md")})
 
 
+def versions() -> dict[str, str]:
+    """Return `version@digest` of every prompt that would be used now, by name; "malformed" for one that cannot be."""
+    found = {}
+    for name in names():
+        try:
+            prompt = load(name)
+        except PromptError:
+            found[name] = "malformed"
+        else:
+            found[name] = f"{prompt.version}@{prompt.digest}"
+    return found
+
+
 def parse(name: str, source: str, origin: str) -> Prompt:
     """Return the prompt that a file's text stands for, checked.
 

@@ -44,6 +44,7 @@ class RunIds:
 
     run_id: str
     thread_id: str
+    epoch: int = 0  # of the thread's lease
 
     def config(self, settings: Settings) -> dict[str, Any]:
         """Return LangGraph's config for this run; its own recursion limit is 10007."""
@@ -68,6 +69,25 @@ def first_state(task: Task, run_id: str, instructions: str) -> dict[str, Any]:
         first.id = "system"  # one in a thread, whatever run it is
         state["messages"].insert(0, first)
     return state
+
+
+def start_of(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a first state as plain data for the run's row, so that a run killed before its first step can begin."""
+    from langchain_core.messages import messages_to_dict  # noqa: PLC0415
+
+    kept = {key: state[key] for key in ("task", "results") if key in state}
+    return {**kept, "messages": messages_to_dict(state["messages"])}
+
+
+def start_again(start: Mapping[str, Any], run_id: str) -> dict[str, Any]:
+    """Return the first state that `start_of` wrote down."""
+    from langchain_core.messages import messages_from_dict  # noqa: PLC0415
+
+    from agentkit.graph import fresh_run  # noqa: PLC0415  LangGraph: most of a second to import
+
+    state: dict[str, Any] = dict(fresh_run(run_id, start["task"]))
+    kept = {key: start[key] for key in ("results",) if key in start}
+    return {**state, **kept, "messages": messages_from_dict(start["messages"])}
 
 
 def refuse_unsupported(task: Task, able: Capabilities) -> None:

@@ -73,6 +73,10 @@ def conclude(step: Step | None, state: RunState, context: RunContext) -> Ended:
         return ended_by(StopReason.BLOCKED, f"calls were not allowed: {names}; see --approval-mode and --allow-tool")
     if step.kind == "decline":
         return ended_by(StopReason.UNVERIFIED, "the model declined: none of its tools does this")
+    unknown = sorted({row.tool for row in context.store.effects(context.run_id, state="unknown")})
+    if unknown:
+        why = "interrupted, and nobody knows whether it took effect; it was not repeated"
+        return ended_by(StopReason.UNVERIFIED, f"{', '.join(unknown)}: {why}, so check by hand")
     check = state["task"].get("check")
     if not check:
         return ended_by(StopReason.DONE, "")

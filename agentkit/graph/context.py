@@ -34,6 +34,7 @@ class RunContext:
     cancel: CancelFlag
     asks: bool  # a person can answer now, or later through the queue
     attended: bool = False  # a person can answer now
+    epoch: int = 0  # of the thread's lease: what the ledger refuses when another process has taken over
     clock: Callable[[], float] = time.monotonic
     mark: list[float] = field(default_factory=list)  # when spent time was last added up
     refused: list[dict[str, Any]] = field(default_factory=list)  # calls made by tools that policy did not allow

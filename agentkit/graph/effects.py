@@ -7,11 +7,12 @@ about where the tool can reconcile, and otherwise reported as having an unknown 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,17 @@ def perform(
     tool_context = _tool_context(tool, identity, state, context)
     digest = hashlib.sha256(call_key(call.tool, dict(call.arguments)).encode()).hexdigest()
     row = EffectRow(
-        effect_id=identity, run_id=context.run_id, tool=call.tool, args_digest=digest, state="intent", attempt=1
+        effect_id=identity,
+        run_id=context.run_id,
+        tool=call.tool,
+        args_digest=digest,
+        state="intent",
+        attempt=1,
+        step_path=f"{parent}/{state['turn']}/{index}".lstrip("/"),
+        lease_epoch=context.epoch,
     )
+    if not _repeatable(tool) and _left_unknown(row, context):
+        return _unknown(tool), 0.0
     known = context.store.intend(row)
     if known.state == "done":
         return from_dict(json.loads(known.result)), 0.0
@@ -88,8 +98,7 @@ def digest_of(tool: str, arguments: Mapping[str, Any]) -> str:
 
 def _settle(tool: Tool, identity: str, tool_context: ToolContext, context: RunContext) -> Outcome | None:
     """Return what became of an effect that a crash interrupted; None means: run it again."""
-    rules = tool.spec.rules
-    if rules.effect in {Effect.PURE, Effect.READ} or rules.idempotent or rules.accepts_key:
+    if _repeatable(tool):
         return None
     if tool.reconcile is not None:
         found = tool.reconcile(identity, tool_context)
@@ -97,6 +106,23 @@ def _settle(tool: Tool, identity: str, tool_context: ToolContext, context: RunCo
             context.store.complete(identity, json.dumps(to_dict(found), ensure_ascii=False, default=str))
         return found
     context.store.mark_unknown(identity)
+    context.emit("error", {"reason": "unknown_outcome", "detail": _unknown(tool).text})
+    return _unknown(tool)
+
+
+def _repeatable(tool: Tool) -> bool:
+    """Whether a second try of the same effect does no more than the first."""
+    rules = tool.spec.rules
+    return rules.effect in {Effect.PURE, Effect.READ} or rules.idempotent or rules.accepts_key
+
+
+def _left_unknown(row: EffectRow, context: RunContext) -> bool:
+    """Whether the run has a call like this one whose outcome nobody knows: the model must not try it blindly again."""
+    unknown = context.store.effects(context.run_id, state="unknown")
+    return any((other.tool, other.args_digest) == (row.tool, row.args_digest) for other in unknown)
+
+
+def _unknown(tool: Tool) -> Failed:
     return Failed(
         text=f"{tool.name} was interrupted, and nobody knows whether it took effect; it was not repeated. Check by hand.",
         kind="unknown_outcome",
@@ -123,7 +149,16 @@ def _tool_context(tool: Tool, identity: str, state: RunState, context: RunContex
             return Failed(text=why, kind="denied")
         return perform(call, next(order), state, context, reviewed=digest_of(name, given), parent=identity)[0]
 
+    @contextlib.contextmanager
+    def child(pid: int) -> Iterator[None]:
+        context.store.add_child(context.run_id, pid)
+        try:
+            yield
+        finally:
+            context.store.remove_child(context.run_id, pid)
+
     return ToolContext(
+        child=child,
         run_id=context.run_id,
         effect_id=identity,
         workspace=context.workspace,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -18,6 +19,8 @@ class EffectRow:
     state: Literal["intent", "done", "unknown"]
     attempt: int
     result: str = ""  # JSON of the outcome, when done
+    step_path: str = ""  # where in the run: turn/index, after the id of the tool that makes the call
+    lease_epoch: int = 0  # of the conversation, when it was intended; 0: not checked
 
 
 @runtime_checkable
@@ -30,6 +33,10 @@ class Store(Protocol):
 
     def end_run(self, run_id: str, row: Mapping[str, Any]) -> None:
         """Write how it ended."""
+        ...
+
+    def recovered(self, run_id: str) -> int:
+        """Count that a run which did not end by itself is taken up once more; return how often that was."""
         ...
 
     def run(self, run_id: str) -> Mapping[str, Any] | None:
@@ -68,6 +75,26 @@ class Store(Protocol):
         """Write that nobody knows whether the effect took place."""
         ...
 
+    def effects(self, run_id: str, *, state: str | None = None) -> list[EffectRow]:
+        """Return a run's ledger in the order of intent; `state`: only those in it."""
+        ...
+
+    def lease(self, thread_id: str, run_id: str) -> AbstractContextManager[int]:
+        """Hold a conversation while inside; gives its epoch. Raises UsageError when another run is at work in it."""
+        ...
+
+    def add_child(self, run_id: str, pid: int) -> None:
+        """Write down a process that the run started, leader of a group of its own."""
+        ...
+
+    def remove_child(self, run_id: str, pid: int) -> None:
+        """Forget a process that has ended."""
+        ...
+
+    def reap(self, run_id: str) -> list[int]:
+        """End the groups of processes that the run left behind on this machine; return their pids."""
+        ...
+
     def request_approval(self, row: Mapping[str, Any]) -> str:
         """Insert a pending approval; return its id."""
         ...
@@ -78,6 +105,10 @@ class Store(Protocol):
 
     def approvals(self, *, state: str | None = None) -> list[Mapping[str, Any]]:
         """Return approvals, newest first."""
+        ...
+
+    def approval(self, approval_id: str) -> Mapping[str, Any] | None:
+        """Return one approval's row, or None; one that is past its time is `expired`."""
         ...
 
     def resolve_approval(self, approval_id: str, state: str, by: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ class ToolContext:
     deadline: float | None  # `time.monotonic()` seconds
     emit: Emit  # for `tool_progress`
     call: Callable[[str, Mapping[str, Any]], Outcome]  # a nested call: passes policy and ledger
+    child: Callable[[int], AbstractContextManager[None]] | None = None  # held while a process of that pid runs
     engine: Engine | None = None
     store: Store | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)  # the plugin's settings section

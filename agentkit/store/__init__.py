@@ -12,37 +12,50 @@ from typing import TYPE_CHECKING, Any
 from agentkit import config
 from agentkit.errors import StoreError
 from agentkit.protocols import Store
-from agentkit.store.lease import lease
-from agentkit.store.sqlite import SqliteStore
+from agentkit.store.sql import SqliteStore, SqlStore
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
-__all__ = ["SqliteStore", "checkpointer", "lease", "open_store"]
+__all__ = ["SqlStore", "SqliteStore", "checkpointer", "is_server", "open_store"]
 
 DATABASE_NAME = "agentkit.db"
 _SCHEMES = ("sqlite:///", "sqlite://")
+_SERVERS = ("postgresql://", "postgres://")
 
 
-def open_store(settings: config.StoreSettings | None = None, *, url: str | None = None) -> SqliteStore:
+def open_store(settings: config.StoreSettings | None = None, *, url: str | None = None) -> SqlStore:
     """Return the store that `url`, else the settings, else the data folder names; it exists afterwards.
 
     Args:
         settings: the `store` section; `None` means its defaults.
-        url: a path, `sqlite:///path` or `:memory:`; goes before the settings.
+        url: a path, `sqlite:///path`, `:memory:` or `postgresql://...`; goes before the settings.
 
     Raises:
         StoreError: it cannot be opened or written; one sentence that says what to do.
+        MissingDependency: it is a Postgres server, and the extra `postgres` is not installed.
     """
     target = url or (settings.url if settings is not None else None) or str(config.data_dir() / DATABASE_NAME)
     if target == ":memory:":
         return SqliteStore(None)
+    if is_server(target):
+        from agentkit.store.postgres import PostgresStore  # noqa: PLC0415  an extra
+
+        return PostgresStore(target)
     for scheme in _SCHEMES:
         target = target.removeprefix(scheme)
     if "://" in target:
         scheme = target.partition("://")[0]
-        raise StoreError(f"store.url: '{scheme}://' is no database agentkit can use; give the path of a SQLite file")
+        raise StoreError(
+            f"store.url: '{scheme}://' is no database agentkit can use; give the path of a SQLite file, or "
+            "postgresql://user@host/database"
+        )
     return SqliteStore(Path(target).expanduser())
+
+
+def is_server(url: str) -> bool:
+    """Whether `url` names a Postgres server."""
+    return url.startswith(_SERVERS)
 
 
 def checkpointer(store: Store) -> BaseCheckpointSaver[str]:

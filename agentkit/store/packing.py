@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from typing import Any
+
+from agentkit.store.database import Statements
 
 MAX_INLINE_CHARS = 32_768
 TASK_CHARS = 200
 _BLOB = "blob:"
 
 
-def pack(db: sqlite3.Connection, run_id: str, value: Any) -> str:
+def pack(db: Statements, run_id: str, value: Any) -> str:
     """Return the column text for `value`: its JSON, or the name of the blob that now holds it."""
     text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), default=_plain)
     if len(text) <= MAX_INLINE_CHARS:
@@ -26,12 +27,13 @@ def pack(db: sqlite3.Connection, run_id: str, value: Any) -> str:
     data = text.encode("ascii")
     digest = hashlib.sha256(data).hexdigest()
     db.execute(
-        "INSERT OR IGNORE INTO blobs (run_id, digest, data) VALUES (?,?,?)", (run_id, digest, zlib.compress(data, 6))
+        "INSERT INTO blobs (run_id, digest, data) VALUES (?,?,?) ON CONFLICT DO NOTHING",
+        (run_id, digest, zlib.compress(data, 6)),
     )
     return _BLOB + digest
 
 
-def unpack(db: sqlite3.Connection, run_id: str, text: str) -> Any:
+def unpack(db: Statements, run_id: str, text: str) -> Any:
     """Return the value that `pack` wrote."""
     if text.startswith(_BLOB):
         key = (run_id, text.removeprefix(_BLOB))
@@ -41,8 +43,8 @@ def unpack(db: sqlite3.Connection, run_id: str, text: str) -> Any:
 
 
 def clean(value: Any) -> str | None:
-    """Return `value` as text that SQLite can hold."""
-    return None if value is None else str(value).encode("utf-8", "replace").decode("utf-8")
+    """Return `value` as text that every database can hold."""
+    return None if value is None else str(value).replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
 def first_words(task: Any) -> str | None:

@@ -7,9 +7,8 @@ so that a database somebody else wrote cannot run code. As everywhere in LangGra
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import is_dataclass
 from enum import Enum
@@ -20,8 +19,9 @@ from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMet
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from agentkit import protocols, types
-from agentkit.store.database import Database
+from agentkit import failpoints, protocols, types
+from agentkit.store.sqlite import SqliteDatabase
+from agentkit.store.threads import InThreads
 
 _CHECKPOINT_COLUMNS = "checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata"
 _WRITE_COLUMNS = "checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value"
@@ -39,21 +39,23 @@ def allowed_types() -> list[tuple[str, str]]:
     )
 
 
-class Saver(SqliteSaver):
+def serializer() -> JsonPlusSerializer:
+    """Return the serializer of checkpoints: no pickle, and only types that are on the list."""
+    return JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=allowed_types())
+
+
+class Saver(InThreads, SqliteSaver):
     """The saver an agent uses. Shares the store's connection and lock; closes with the store."""
 
-    def __init__(self, database: Database) -> None:
-        super().__init__(
-            database.connection,
-            serde=JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=allowed_types()),
-        )
+    def __init__(self, database: SqliteDatabase) -> None:
+        super().__init__(database.connection, serde=serializer())
         self._database = database
 
     @contextmanager
     def cursor(self, transaction: bool = True) -> Iterator[sqlite3.Cursor]:
         """Give a cursor; with `transaction`, what it writes is committed as one, or not at all."""
         with self._database.lock:
-            with self._database.errors():
+            with self._database.errors(), self._database.turn():
                 self.setup()
             if transaction:
                 with self._database.write() as connection, closing(connection.cursor()) as cursor:
@@ -61,6 +63,24 @@ class Saver(SqliteSaver):
             else:
                 with self._database.errors(), closing(self.conn.cursor()) as cursor:
                     yield cursor
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Save a checkpoint."""
+        failpoints.reach("in_put")
+        return super().put(config, checkpoint, metadata, new_versions)
+
+    def put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """Save what a node has written."""
+        failpoints.reach("in_put_writes")
+        super().put_writes(config, writes, task_id, task_path)
 
     def list(
         self,
@@ -108,54 +128,6 @@ class Saver(SqliteSaver):
                     (str(thread_id),),
                 ).fetchall()
                 _delete(cursor, keys)
-
-    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """`get_tuple` in a thread."""
-        return await asyncio.to_thread(self.get_tuple, config)
-
-    async def alist(
-        self,
-        config: RunnableConfig | None,
-        *,
-        filter: dict[str, Any] | None = None,
-        before: RunnableConfig | None = None,
-        limit: int | None = None,
-    ) -> AsyncIterator[CheckpointTuple]:
-        """`list` in a thread."""
-        for found in await asyncio.to_thread(self.list, config, filter=filter, before=before, limit=limit):
-            yield found
-
-    async def aput(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-    ) -> RunnableConfig:
-        """`put` in a thread."""
-        return await asyncio.to_thread(self.put, config, checkpoint, metadata, new_versions)
-
-    async def aput_writes(
-        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
-    ) -> None:
-        """`put_writes` in a thread."""
-        await asyncio.to_thread(self.put_writes, config, writes, task_id, task_path)
-
-    async def adelete_thread(self, thread_id: str) -> None:
-        """`delete_thread` in a thread."""
-        await asyncio.to_thread(self.delete_thread, thread_id)
-
-    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        """`delete_for_runs` in a thread."""
-        await asyncio.to_thread(self.delete_for_runs, run_ids)
-
-    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        """`copy_thread` in a thread."""
-        await asyncio.to_thread(self.copy_thread, source_thread_id, target_thread_id)
-
-    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        """`prune` in a thread."""
-        await asyncio.to_thread(self.prune, thread_ids, strategy=strategy)
 
 
 def _delete(cursor: sqlite3.Cursor, keys: Sequence[tuple[str, str, str]]) -> None:

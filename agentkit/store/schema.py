@@ -1,13 +1,12 @@
-"""The tables, and how an older database becomes a newer one.
+"""The tables, and how an older database becomes a newer one: plain data, which each kind of database applies.
 
-`PRAGMA user_version` counts the migrations applied. A database that is newer than this program is
-refused and never touched; migrations run in one transaction under the write lock.
+A database counts the migrations it has seen. One that is newer than this program is refused and never touched;
+migrations run in one transaction under the write lock.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,26 +98,40 @@ FIRST: Mapping[str, Table] = {
 }
 
 
-def version_of(connection: sqlite3.Connection) -> int:
-    """Return how many migrations the database has seen."""
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Migration:
+    """What one step adds."""
+
+    tables: Mapping[str, Table] = field(default_factory=dict)
+    columns: Mapping[str, Mapping[str, type]] = field(default_factory=dict)  # table -> its new columns
 
 
-def migrate(connection: sqlite3.Connection) -> None:
-    """Apply what is missing; the caller holds a write transaction."""
-    import sqlite_utils  # noqa: PLC0415  0.2 s; needed only when a database is made or migrated
-
-    database = sqlite_utils.Database(connection, execute_plugins=False)
-    for step in MIGRATIONS[version_of(connection) :]:
-        step(database)
-    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-
-
-def _first(db: Any) -> None:
-    for name, table in FIRST.items():
-        db[name].create(table.columns, pk=table.pk, not_null=table.not_null, defaults=table.defaults)
-        for columns in table.indexes:
-            db[name].create_index(columns)
-
-
-MIGRATIONS: tuple[Callable[[Any], None], ...] = (_first,)
+LEASES = Table(
+    columns={
+        "thread_id": TEXT,
+        "epoch": INTEGER,  # counts the runs and resumes that held the thread: the fence
+        "run_id": TEXT,
+        "pid": INTEGER,
+        "host": TEXT,
+        "since": REAL,
+    },
+    pk="thread_id",
+    not_null=frozenset({"epoch"}),
+)
+CHILDREN = Table(
+    columns={
+        "run_id": TEXT,
+        "pid": INTEGER,
+        "born": TEXT,
+        "host": TEXT,
+    },  # `born` tells it from a later process of that pid
+    pk=("run_id", "pid"),
+    not_null=frozenset({"born"}),
+)
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(tables=FIRST),
+    Migration(
+        tables={"leases": LEASES, "children": CHILDREN},
+        columns={"effects": {"step_path": TEXT, "lease_epoch": INTEGER}, "runs": {"recoveries": INTEGER}},
+    ),
+)

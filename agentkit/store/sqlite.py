@@ -1,348 +1,293 @@
-"""The `Store` on SQLite.
+"""One SQLite connection with the manners that several processes on one file need.
 
-Rows hold small columns and JSON; a JSON text above 32 kB is compressed into the `blobs` table. Every
-method is one transaction, on disk when it returns. Threads may share one object; processes may share
-one file.
+WAL, synchronous=FULL, thirty seconds of patience, BEGIN IMMEDIATE for every write, one lock for all threads. Versions
+below 3.51.3 may damage a WAL that two connections write or check-point at the same instant; there, processes write in
+turn, by a lock beside the file. Network file systems are refused: no lock can be trusted there. A file that was not
+closed cleanly is checked before it is used. Whatever SQLite says becomes one `StoreError` sentence with the mend.
 """
 
 from __future__ import annotations
 
-import time
-import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+import contextlib
+import hashlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 from agentkit.errors import StoreError
-from agentkit.protocols import EffectRow
-from agentkit.store.database import BUSY_TIMEOUT_S, Database
-from agentkit.store.packing import clean, first_words, pack, unpack
+from agentkit.store import locks, schema
 
-if TYPE_CHECKING:
-    from langgraph.checkpoint.base import BaseCheckpointSaver
+BUSY_TIMEOUT_S = 30.0
+WAL_IS_SOUND = (3, 51, 3)  # https://sqlite.org/wal.html#walresetbug
+ROOM = 1 << 20  # bytes kept back for writing down what has happened
+NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "fuse.sshfs"})
+_MENDS = (
+    ("locked", "another program holds it; close that program, or wait"),
+    ("not a database", "it is not a SQLite file; move it away, or set store.url to another path"),
+    ("malformed", "it is damaged; restore a backup, or run `sqlite3 FILE .recover` on a copy of it"),
+    ("full", "the disk is full; free some space and go on with --resume"),
+    ("disk I/O", "the disk is full or failing; free some space and go on with --resume"),
+    ("readonly", "it is read-only; check its permissions, or set store.url to another path"),
+    ("unable to open", "its folder cannot be written; set AGENTKIT_HOME or store.url to one that can"),
+)
 
-APPROVAL_STATES = ("approved", "denied", "expired", "cancelled")
-_RUN_TABLES = ("events", "effects", "approvals", "trees", "feedback", "checks", "blobs", "runs")
-_EFFECT_COLUMNS = "effect_id, run_id, tool, args_digest, state, attempt, result"
 
-
-class SqliteStore:
-    """Keeps runs, events, effects, approvals, trees, feedback and checks in one SQLite file.
+class SqliteDatabase:
+    """A connection that threads may share, and its transactions.
 
     Args:
         path: the file; made, with its folder, if absent. `None`: in memory, gone when closed.
-        clock: seconds since the epoch.
         busy_timeout_s: how long to wait for another process's write.
 
     Raises:
-        StoreError: it cannot be opened or written, or a newer agentkit wrote it.
+        StoreError: it cannot be opened or written, is damaged, or a newer agentkit wrote it.
     """
 
-    def __init__(
-        self,
-        path: Path | None,
-        *,
-        clock: Callable[[], float] = time.time,
-        busy_timeout_s: float = BUSY_TIMEOUT_S,
-    ) -> None:
-        self._db = Database(path, busy_timeout_s=busy_timeout_s)
-        self._clock = clock
-        self._saver: BaseCheckpointSaver[str] | None = None
+    def __init__(self, path: Path | None, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
+        self.path = path
+        self.lock = threading.RLock()
+        self._patience = busy_timeout_s
+        self._in_turn = path is not None and sqlite3.sqlite_version_info < WAL_IS_SOUND
+        self._closed = False
+        with self.errors():
+            self.connection = self._connect(busy_timeout_s)
+        try:
+            with self.errors():
+                self._prepare()
+        except BaseException:
+            self.connection.close()
+            raise
 
     @property
-    def path(self) -> Path | None:
-        """The file, or None when in memory."""
-        return self._db.path
+    def name(self) -> str:
+        """What messages call it."""
+        return str(self.path) if self.path is not None else "the database in memory"
 
-    # runs
+    @property
+    def plain(self) -> sqlite3.Connection:
+        """The connection, for reading."""
+        return self.connection
 
-    def start_run(self, run_id: str, thread_id: str, row: Mapping[str, Any]) -> None:
-        """Insert the run before its id is given to anybody.
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """Return all rows of a query as dictionaries."""
+        with self.lock, self.errors():
+            cursor = self.connection.execute(sql, values)
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor]
 
-        `task` and `model` of `row`, where present, are columns of their own too.
+    def row(self, sql: str, values: Sequence[Any] = ()) -> dict[str, Any] | None:
+        """Return the first row of a query, or None."""
+        return next(iter(self.rows(sql, values)), None)
 
-        Raises:
-            StoreError: there is a run of that id already.
-        """
-        with self._db.write() as db:
-            if db.execute("SELECT 1 FROM runs WHERE run_id = ?", (run_id,)).fetchone():
-                raise StoreError(f"run '{run_id}' exists already; go on with it by --resume, or take another id")
-            db.execute(
-                "INSERT INTO runs (run_id, thread_id, state, task, model, started_at, row) VALUES (?,?,?,?,?,?,?)",
-                (
-                    run_id,
-                    thread_id,
-                    "running",
-                    first_words(row.get("task")),
-                    clean(row.get("model")),
-                    self._clock(),
-                    pack(db, run_id, dict(row)),
-                ),
-            )
+    @contextlib.contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """Hold a write transaction: committed and on disk at the end, undone by any exception."""
+        with self.lock, self.errors(), self.turn():
+            try:
+                self.connection.execute("BEGIN IMMEDIATE")
+                yield self.connection
+                self.connection.execute("COMMIT")
+            except BaseException:
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
+                raise
 
-    def end_run(self, run_id: str, row: Mapping[str, Any]) -> None:
-        """Write how it ended: `row` is merged over what `start_run` wrote.
+    def keep_room(self) -> None:
+        """Keep `ROOM` bytes of the disk back, in a file beside the database."""
+        if self.path is None or self._spare.exists():
+            return
+        with self.errors():
+            try:
+                with self._spare.open("xb") as file:
+                    if hasattr(os, "posix_fallocate"):
+                        os.posix_fallocate(file.fileno(), 0, ROOM)
+                    else:
+                        file.write(bytes(ROOM))
+            except FileExistsError:
+                return  # another process was quicker
+            except OSError as error:
+                self._spare.unlink(missing_ok=True)
+                raise StoreError(
+                    f"{self.name}: there is no room to write down what an effect does ({error.strerror}), so none was "
+                    "begun; free some space and go on with --resume"
+                ) from error
 
-        Raises:
-            StoreError: there is no such run.
-        """
-        with self._db.write() as db:
-            found = db.execute("SELECT row FROM runs WHERE run_id = ?", (run_id,)).fetchone()
-            if found is None:
-                raise StoreError(f"run '{run_id}' is not in {self._db.name}; `agentkit runs` lists those that are")
-            merged = {**unpack(db, run_id, found[0]), **row}
-            db.execute(
-                "UPDATE runs SET state = 'ended', stop_reason = ?, ended_at = ?, row = ? WHERE run_id = ?",
-                (clean(row.get("stop_reason")), self._clock(), pack(db, run_id, merged), run_id),
-            )
+    def use_room(self) -> bool:
+        """Delete that file; whether there was one."""
+        if self.path is None or not self._spare.exists():
+            return False
+        self._spare.unlink(missing_ok=True)
+        return True
 
-    def run(self, run_id: str) -> Mapping[str, Any] | None:
-        """Return one run: its columns, and the fields of its row beside them."""
-        found = self._db.row("SELECT * FROM runs WHERE run_id = ?", (run_id,))
-        return self._opened(found) if found is not None else None
+    @contextlib.contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turn SQLite's and the file system's errors into `StoreError`."""
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(self._sentence(error)) from error
 
-    def runs(self, *, limit: int = 50, thread_id: str | None = None) -> list[Mapping[str, Any]]:
-        """Return runs, newest first."""
-        where, values = ("WHERE thread_id = ?", [thread_id]) if thread_id is not None else ("", [])
-        order = "ORDER BY started_at DESC, rowid DESC LIMIT ?"
-        return [self._opened(row) for row in self._db.rows(f"SELECT * FROM runs {where} {order}", [*values, limit])]
+    def hold(self, thread_id: str) -> bool:
+        """Take the byte that stands for a conversation in the lock file."""
+        return self.path is None or locks.take(self._locks, _place(thread_id))
 
-    def threads(self, *, limit: int = 50) -> list[Mapping[str, Any]]:
-        """Return `thread_id, runs, first_at, last_at, task` (its first words), last used first."""
-        rows = self._db.rows(
-            """
-            SELECT thread_id, COUNT(*) AS runs, MIN(started_at) AS first_at,
-                   MAX(COALESCE(ended_at, started_at)) AS last_at,
-                   (SELECT task FROM runs AS first WHERE first.thread_id = runs.thread_id
-                    ORDER BY started_at, rowid LIMIT 1) AS task
-            FROM runs GROUP BY thread_id ORDER BY last_at DESC, MAX(rowid) DESC LIMIT ?
-            """,
-            (limit,),
-        )
-        return list(rows)
+    def let_go(self, thread_id: str) -> None:
+        """Give it back."""
+        if self.path is not None:
+            locks.release(self._locks, _place(thread_id))
 
-    # events
+    def checkpoint_tables(self) -> list[str]:
+        """Return those of LangGraph's tables that exist."""
+        sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('checkpoints', 'writes') ORDER BY name"
+        return [row["name"] for row in self.rows(sql)]
 
-    def next_seq(self, run_id: str) -> int:
-        """Return the sequence number after the run's last persisted event; 1 for a new run."""
-        found = self._db.row("SELECT MAX(seq) AS last FROM events WHERE run_id = ?", (run_id,))
-        return int((found or {}).get("last") or 0) + 1
-
-    def append_event(self, run_id: str, seq: int, event: Mapping[str, Any]) -> None:
-        """Persist one event.
-
-        Raises:
-            StoreError: another event has that number, so somebody else drives this run.
-        """
-        with self._db.write() as db:
-            if db.execute("SELECT 1 FROM events WHERE run_id = ? AND seq = ?", (run_id, seq)).fetchone():
-                raise StoreError(f"run '{run_id}': event {seq} is there already; another process is driving this run")
-            db.execute(
-                "INSERT INTO events (run_id, seq, type, event) VALUES (?,?,?,?)",
-                (run_id, seq, clean(event.get("type")), pack(db, run_id, dict(event))),
-            )
-
-    def events(self, run_id: str) -> list[Mapping[str, Any]]:
-        """Return a run's events in order."""
-        rows = self._db.rows("SELECT event FROM events WHERE run_id = ? ORDER BY seq", (run_id,))
-        return [self._unpacked(run_id, row["event"]) for row in rows]
-
-    # effects
-
-    def intend(self, row: EffectRow) -> EffectRow:
-        """Durably write INTENT before an effect.
-
-        Returns `row` itself when it is new. Otherwise the row that is there already, which the caller
-        must look at: `done` holds the result; `intent` is a try that never reported back, its `attempt`
-        now counted one up; `unknown` must not be tried blindly.
-        """
-        with self._db.write() as db:
-            found = db.execute(
-                f"SELECT {_EFFECT_COLUMNS} FROM effects WHERE effect_id = ?", (row.effect_id,)
-            ).fetchone()
-            if found is None:
-                values = (row.effect_id, row.run_id, clean(row.tool), row.args_digest, row.attempt, self._clock())
-                db.execute(
-                    "INSERT INTO effects (effect_id, run_id, tool, args_digest, state, attempt, intent_at)"
-                    " VALUES (?,?,?,?,'intent',?,?)",
-                    values,
-                )
-                return row
-            there = self._effect(dict(zip(_EFFECT_COLUMNS.split(", "), found, strict=True)))
-            if there.state == "intent":
-                there = replace(there, attempt=there.attempt + 1)
-                db.execute("UPDATE effects SET attempt = ? WHERE effect_id = ?", (there.attempt, there.effect_id))
-            return there
-
-    def complete(self, effect_id: str, result: str) -> None:
-        """Durably write DONE with the result; the first result stays.
-
-        Raises:
-            StoreError: nobody wrote INTENT for it.
-        """
-        with self._db.write() as db:
-            found = db.execute("SELECT run_id FROM effects WHERE effect_id = ?", (effect_id,)).fetchone()
-            if found is None:
-                raise StoreError(f"effect '{effect_id}' was never intended; call intend() before the effect")
-            db.execute(
-                "UPDATE effects SET state = 'done', result = ?, done_at = ? WHERE effect_id = ? AND state != 'done'",
-                (pack(db, found[0], result), self._clock(), effect_id),
-            )
-
-    def mark_unknown(self, effect_id: str) -> None:
-        """Write that nobody knows whether the effect took place; a finished one stays finished."""
-        with self._db.write() as db:
-            db.execute("UPDATE effects SET state = 'unknown' WHERE effect_id = ? AND state = 'intent'", (effect_id,))
-
-    def effects(self, run_id: str) -> list[EffectRow]:
-        """Return a run's ledger in the order of intent."""
-        sql = f"SELECT {_EFFECT_COLUMNS} FROM effects WHERE run_id = ? ORDER BY intent_at, rowid"
-        return [self._effect(row) for row in self._db.rows(sql, (run_id,))]
-
-    # approvals
-
-    def request_approval(self, row: Mapping[str, Any]) -> str:
-        """Insert a pending approval; return its id.
-
-        A row with an `id` of its own is inserted once: asking again returns the same id and changes
-        nothing. `expires_at` (seconds since the epoch) is honoured where present.
-        """
-        approval_id = str(row.get("id") or uuid.uuid4().hex)
-        run_id = clean(row.get("run_id")) or ""
-        with self._db.write() as db:
-            db.execute(
-                "INSERT OR IGNORE INTO approvals (id, run_id, thread_id, tool, state, created_at, expires_at, row)"
-                " VALUES (?,?,?,?,'pending',?,?,?)",
-                (
-                    approval_id,
-                    run_id,
-                    clean(row.get("thread_id")),
-                    clean(row.get("tool")),
-                    self._clock(),
-                    row.get("expires_at"),
-                    pack(db, run_id, {**row, "id": approval_id}),
-                ),
-            )
-        return approval_id
-
-    def approvals(self, *, state: str | None = None) -> list[Mapping[str, Any]]:
-        """Return approvals, newest first; those past their time are `expired` from now on."""
-        self._expire()
-        where, values = ("WHERE state = ?", [state]) if state is not None else ("", [])
-        rows = self._db.rows(f"SELECT * FROM approvals {where} ORDER BY created_at DESC, rowid DESC", values)
-        return [self._opened(row) for row in rows]
-
-    def approval(self, approval_id: str) -> Mapping[str, Any] | None:
-        """Return one approval, or None."""
-        self._expire()
-        found = self._db.row("SELECT * FROM approvals WHERE id = ?", (approval_id,))
-        return self._opened(found) if found is not None else None
-
-    def resolve_approval(self, approval_id: str, state: str, by: str) -> bool:
-        """Move a pending approval to its end, once; return whether this call did it."""
-        if state not in APPROVAL_STATES:
-            raise StoreError(f"approval state {state!r}: unknown; one of {', '.join(APPROVAL_STATES)}")
-        self._expire()
-        with self._db.write() as db:
-            now = self._clock()
-            done = db.execute(
-                "UPDATE approvals SET state = ?, resolved_by = ?, resolved_at = ?"
-                " WHERE id = ? AND state = 'pending' AND (expires_at IS NULL OR expires_at >= ?)",
-                (state, clean(by), now, approval_id, now),
-            )
-            return done.rowcount == 1
-
-    # what a run leaves behind
-
-    def save_tree(self, run_id: str, turn: int, tree: Mapping[str, Any]) -> None:
-        """Keep a search tree; a second one for the same turn replaces the first."""
-        with self._db.write() as db:
-            db.execute(
-                "INSERT OR REPLACE INTO trees (run_id, turn, tree) VALUES (?,?,?)",
-                (run_id, turn, pack(db, run_id, dict(tree))),
-            )
-
-    def trees(self, run_id: str) -> list[Mapping[str, Any]]:
-        """Return a run's search trees by turn, each with its `turn`."""
-        rows = self._db.rows("SELECT turn, tree FROM trees WHERE run_id = ? ORDER BY turn", (run_id,))
-        return [{"turn": row["turn"], **self._unpacked(run_id, row["tree"])} for row in rows]
-
-    def add_note(self, table: Literal["feedback", "checks"], run_id: str, row: Mapping[str, Any]) -> None:
-        """Keep a person's feedback on a run, or what one of its checks said."""
-        with self._db.write() as db:
-            db.execute(
-                f"INSERT INTO {table} (run_id, at, row) VALUES (?,?,?)",
-                (run_id, self._clock(), pack(db, run_id, dict(row))),
-            )
-
-    def notes(self, table: Literal["feedback", "checks"], run_id: str) -> list[Mapping[str, Any]]:
-        """Return what `add_note` kept, oldest first."""
-        return [
-            self._opened(row) for row in self._db.rows(f"SELECT * FROM {table} WHERE run_id = ? ORDER BY id", (run_id,))
-        ]
-
-    # the whole
-
-    def prune(self, *, older_than_s: float) -> int:
-        """Delete runs started longer ago, with all they left; return how many.
-
-        Runs with a pending approval stay. A thread's checkpoints go when its last run goes.
-        """
-        self._expire()
-        with self._db.write() as db:
-            gone = db.execute(
-                "SELECT run_id, thread_id FROM runs WHERE started_at < ? AND run_id NOT IN"
-                " (SELECT run_id FROM approvals WHERE state = 'pending')",
-                (self._clock() - older_than_s,),
-            ).fetchall()
-            for table in _RUN_TABLES:
-                db.executemany(f"DELETE FROM {table} WHERE run_id = ?", [(run_id,) for run_id, _ in gone])
-            kept = {thread for (thread,) in db.execute("SELECT DISTINCT thread_id FROM runs")}
-            made = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            dead = [(thread,) for thread in sorted({thread for _, thread in gone} - kept)]
-            for table in {"checkpoints", "writes"} & made:
-                db.executemany(f"DELETE FROM {table} WHERE thread_id = ?", dead)
-        return len(gone)
-
-    def remove_thread(self, thread_id: str) -> int:
-        """Delete a conversation: its runs with all they left, and its checkpoints; return how many runs."""
-        with self._db.write() as db:
-            gone = db.execute("SELECT run_id FROM runs WHERE thread_id = ?", (thread_id,)).fetchall()
-            for table in _RUN_TABLES:
-                db.executemany(f"DELETE FROM {table} WHERE run_id = ?", gone)
-            made = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            for table in sorted({"checkpoints", "writes"} & made):
-                db.execute(f"DELETE FROM {table} WHERE thread_id = ?", (thread_id,))
-        return len(gone)
-
-    def checkpointer(self) -> BaseCheckpointSaver[str]:
-        """Return the LangGraph saver on this database; always the same one."""
-        if self._saver is None:
-            from agentkit.store.saver import Saver  # noqa: PLC0415  langgraph: half a second
-
-            self._saver = Saver(self._db)
-        return self._saver
+    def vacuum(self) -> None:
+        """Give the room of deleted rows back to the disk."""
+        with self.lock, self.errors(), self.turn():
+            self.connection.execute("VACUUM")
+            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
-        """Close it, and its saver with it; idempotent."""
-        self._db.close()
+        """Close it; idempotent. The last one to close a file leaves no WAL behind."""
+        with self.lock:
+            if self._closed:
+                return
+            with self.errors(), self.turn():
+                self.connection.close()
+            self._closed = True
+            if self.path is not None:
+                self.use_room()
+                locks.leave(self._locks)
 
-    def _expire(self) -> None:
-        late = "state = 'pending' AND expires_at IS NOT NULL AND expires_at < ?"
-        if self._db.row(f"SELECT 1 AS x FROM approvals WHERE {late} LIMIT 1", (self._clock(),)):
-            with self._db.write() as db:
-                now = self._clock()
-                db.execute(f"UPDATE approvals SET state = 'expired', resolved_at = ? WHERE {late}", (now, now))
+    @property
+    def _spare(self) -> Path:
+        assert self.path is not None
+        return self.path.with_name(f"{self.path.name}.room")
 
-    def _opened(self, found: dict[str, Any]) -> dict[str, Any]:
-        row = self._unpacked(found["run_id"], found.pop("row"))
-        return {**row, **{key: value for key, value in found.items() if key != "task" or "task" not in row}}
+    @property
+    def _locks(self) -> Path:
+        assert self.path is not None
+        return self.path.with_name(f"{self.path.name}.lock")
 
-    def _effect(self, found: dict[str, Any]) -> EffectRow:
-        text = found["result"]
-        return EffectRow(**{**found, "result": self._unpacked(found["run_id"], text) if text else ""})
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for this process's turn to write, where SQLite itself must not be trusted with that."""
+        if not self._in_turn or self._closed:
+            yield
+            return
+        if not locks.take(self._locks, locks.WRITER, patience_s=self._patience):
+            raise StoreError(f"{self.name}: database is locked; another program holds it; close that program, or wait")
+        try:
+            yield
+        finally:
+            locks.release(self._locks, locks.WRITER)
 
-    def _unpacked(self, run_id: str, text: str) -> Any:
-        with self._db.lock, self._db.errors():
-            return unpack(self._db.connection, run_id, text)
+    def _connect(self, busy_timeout_s: float) -> sqlite3.Connection:
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            kind = file_system(self.path.parent)
+            if kind in NETWORK:
+                raise StoreError(
+                    f"{self.name}: it lies on a network file system ({kind}), where locks do not hold; "
+                    "set store.url to a path on a local disk, or to a Postgres server"
+                )
+        return sqlite3.connect(
+            str(self.path or ":memory:"), timeout=busy_timeout_s, isolation_level=None, check_same_thread=False
+        )
+
+    def _prepare(self) -> None:
+        known = len(schema.MIGRATIONS)
+        alone = self.path is None or locks.enter(self._locks)
+        if alone and self._left_open():
+            self._check()
+        found = _version(self.connection)  # reads the file: says whether it is a database
+        if found > known:
+            raise StoreError(
+                f"{self.name}: written by a newer agentkit (schema {found}, this one knows {known}); "
+                "update agentkit, or set store.url to another path"
+            )
+        with self.turn():
+            self.connection.execute("PRAGMA journal_mode = WAL")
+        self.connection.execute("PRAGMA synchronous = FULL")
+        self.connection.execute("PRAGMA foreign_keys = OFF")
+        if found < known:
+            with self.write() as connection:
+                if _version(connection) < known:  # nobody was quicker
+                    _migrate(connection)
+
+    def _left_open(self) -> bool:
+        """Whether the last process to use the file ended without closing it."""
+        if self.path is None:
+            return False
+        wal = self.path.with_name(f"{self.path.name}-wal")
+        return wal.exists() and wal.stat().st_size > 0
+
+    def _check(self) -> None:
+        """Look the file over after an unclean end.
+
+        Raises:
+            StoreError: it is damaged.
+        """
+        try:
+            said = self.connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        except sqlite3.DatabaseError as error:
+            said = str(error)
+        if said != "ok":
+            raise StoreError(
+                f"{self.name}: it was not closed cleanly and is damaged ({' '.join(said.split())[:120]}); restore a "
+                "backup (`agentkit db backup` makes them), or run `sqlite3 FILE .recover` on a copy of it"
+            )
+
+    def _sentence(self, error: Exception) -> str:
+        if self._closed:
+            return f"{self.name}: it was closed; open the store again"
+        if isinstance(error, OSError):
+            return (
+                f"{self.name}: its folder cannot be made or written ({error.strerror}); "
+                "set AGENTKIT_HOME or store.url to one that can"
+            )
+        text = str(error)
+        mend = next((mend for sign, mend in _MENDS if sign in text), "check the file, or restore a backup")
+        return f"{self.name}: {text}; {mend}"
+
+
+def file_system(folder: Path) -> str:
+    """Return the kind of file system a folder is on, where the system says so (Linux); else ""."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    here, best, kind = folder.resolve(), Path(), ""
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        point = Path(before.split(" ")[4].replace("\\040", " "))
+        if here.is_relative_to(point) and len(point.parts) >= len(best.parts):
+            best, kind = point, after.split(" ")[0]
+    return kind
+
+
+def _place(thread_id: str) -> int:
+    return int.from_bytes(hashlib.sha256(thread_id.encode(errors="replace")).digest()[:7], "big")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Apply what is missing; the caller holds a write transaction."""
+    import sqlite_utils  # noqa: PLC0415  0.2 s; needed only when a database is made or migrated
+
+    db = sqlite_utils.Database(connection, execute_plugins=False)
+    for step in schema.MIGRATIONS[_version(connection) :]:
+        for name, table in step.tables.items():
+            db[name].create(table.columns, pk=table.pk, not_null=table.not_null, defaults=table.defaults)
+            for columns in table.indexes:
+                db[name].create_index(columns)
+        for name, added in step.columns.items():
+            for column, kind in added.items():
+                db[name].add_column(column, kind)
+    connection.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS)}")

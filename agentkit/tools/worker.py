@@ -98,24 +98,36 @@ def run_in_worker(
     worker = _take()
     kept = False
     try:
-        deadline = context.deadline or float("inf")
-        worker.send(_order(target, arguments, context, deadline, room))
-        while True:
-            message = worker.receive(min(_POLL_S, max(deadline + grace_s - time.monotonic(), 0.0)))
-            if message is not None and "outcome" in message:
-                kept = True
-                return _outcome_from(message["outcome"], room)
-            if message is not None:
-                _serve_child(worker, message, context)
-            if context.cancel.is_set():
-                raise Cancelled(f"cancelled while '{tool.name}' was running; its worker was stopped")
-            if time.monotonic() >= deadline + grace_s:
-                return Failed(text=f"'{tool.name}' did not finish in time; its worker was stopped", kind="timeout")
+        with context.child(worker.pid) if context.child is not None else contextlib.nullcontext():
+            outcome = _talk(worker, _order(target, arguments, context, context.deadline, room), tool, context, grace_s)
+        if outcome is None:
+            return Failed(text=f"'{tool.name}' did not finish in time; its worker was stopped", kind="timeout")
+        kept = True
+        return _outcome_from(outcome, room)
     except (EOFError, OSError, ValueError) as error:
         worker.kill()
         return Failed(text=f"the worker of '{tool.name}' broke off ({_exit(worker)}; {one_line(error)})")
     finally:
         _give_back(worker, keep=kept)
+
+
+def _talk(
+    worker: Worker, order: Mapping[str, Any], tool: Tool, context: ToolContext, grace_s: float
+) -> dict[str, Any] | None:
+    """Give the worker its order, serve it, and return the outcome; None: time ran out."""
+    end = (context.deadline or float("inf")) + grace_s
+    worker.send(order)
+    while True:
+        message = worker.receive(min(_POLL_S, max(end - time.monotonic(), 0.0)))
+        if message is not None and "outcome" in message:
+            outcome: dict[str, Any] = message["outcome"]
+            return outcome
+        if message is not None:
+            _serve_child(worker, message, context)
+        if context.cancel.is_set():
+            raise Cancelled(f"cancelled while '{tool.name}' was running; its worker was stopped")
+        if time.monotonic() >= end:
+            return None
 
 
 def close_workers() -> None:
@@ -158,9 +170,9 @@ def _exit(worker: Worker) -> str:
 
 
 def _order(
-    target: str, arguments: Mapping[str, Any], context: ToolContext, deadline: float, room: int
+    target: str, arguments: Mapping[str, Any], context: ToolContext, deadline: float | None, room: int
 ) -> dict[str, Any]:
-    left = None if deadline == float("inf") else max(deadline - time.monotonic(), 0.0)
+    left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
     return {
         "target": target,
         "arguments": dict(arguments),

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from agentkit import failpoints
 from agentkit.protocols import ToolContext
 from agentkit.tools import describe, looks_binary, tool
 from agentkit.types import Done, Failed, Outcome
@@ -86,26 +87,37 @@ def write_file(path: str, content: str, context: ToolContext) -> Outcome:
         if target.exists() and not target.is_file():
             raise Refused(f"'{path}' is no ordinary file, so it is not written")
         target.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(target, data)
+        replace_file(target, data, context.effect_id)
     except Refused as refusal:
         return Failed(text=str(refusal))
     except OSError as error:
         return Failed(text=f"'{path}' cannot be written: {error.strerror or error}; nothing was changed")
     name = shown(target, context.workspace)
-    stands = {f"file:{name}": hashlib.sha256(data).hexdigest()}
-    return Done(text=f"wrote {len(data):,} bytes to {name}", artifacts=(str(target),), state=stands)
+    digest = hashlib.sha256(data).hexdigest()
+    written = {"sha256": digest, "bytes": len(data)}  # goes into the ledger with the result
+    stands = {f"file:{name}": digest}
+    return Done(text=f"wrote {len(data):,} bytes to {name}", data=written, artifacts=(str(target),), state=stands)
 
 
-def replace_file(target: Path, data: bytes) -> None:
-    """Put `data` at `target` in one step: after a crash the file is the old one or the new one, whole."""
-    aside = target.with_name(f".{secrets.token_hex(8)}.tmp")
+def replace_file(target: Path, data: bytes, effect_id: str = "") -> None:
+    """Put `data` at `target` in one step: after a crash the file is the old one or the new one, whole.
+
+    Args:
+        target: the file.
+        data: what it is to hold.
+        effect_id: names the file beside it, so that a try after a crash finds the first one's and uses it up.
+    """
+    aside = target.with_name(f".{effect_id or secrets.token_hex(8)}.tmp")
     try:
+        if effect_id:
+            aside.unlink(missing_ok=True)
         with aside.open("xb") as file:
             file.write(data)
             file.flush()
             if target.exists():
                 os.fchmod(file.fileno(), stat.S_IMODE(target.stat().st_mode))
             os.fsync(file.fileno())
+        failpoints.reach("mid_effect")
         aside.replace(target)
     except BaseException:
         aside.unlink(missing_ok=True)

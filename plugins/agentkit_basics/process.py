@@ -14,7 +14,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
@@ -44,7 +45,14 @@ class Completed:
 
 
 def run_program(
-    program: str, arguments: Sequence[str], *, cwd: Path, deadline: float, cancel: CancelFlag, max_bytes: int
+    program: str,
+    arguments: Sequence[str],
+    *,
+    cwd: Path,
+    deadline: float,
+    cancel: CancelFlag,
+    max_bytes: int,
+    child: Callable[[int], AbstractContextManager[None]] | None = None,
 ) -> Completed:
     """Run `program` with `arguments` and return how it ended.
 
@@ -55,6 +63,7 @@ def run_program(
         deadline: `time.monotonic()` seconds.
         cancel: set means stop.
         max_bytes: of output; a program that writes more is stopped.
+        child: held while the program runs, by its pid: `ToolContext.child`.
     """
     process = subprocess.Popen(
         _wrapped(program, arguments),
@@ -68,7 +77,8 @@ def run_program(
     assert process.stdout is not None  # a pipe
     kept = _Kept()
     try:
-        ended = _read(process, process.stdout, kept, deadline, cancel, max_bytes)
+        with child(process.pid) if child is not None else contextlib.nullcontext():
+            ended = _read(process, process.stdout, kept, deadline, cancel, max_bytes)
     finally:
         stop_group(process)
         process.stdout.close()

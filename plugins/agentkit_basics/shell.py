@@ -59,6 +59,7 @@ def run_command(command: str, context: ToolContext) -> Outcome:
             deadline=context.deadline or time.monotonic() + TIMEOUT_S,
             cancel=context.cancel,
             max_bytes=settings.max_command_bytes,
+            child=context.child,
         )
     except (OSError, ValueError) as error:
         return Failed(text=f"'{name}' could not be started: {error}")

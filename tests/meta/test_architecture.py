@@ -23,7 +23,7 @@ LAYERS = """
     settings_file
     protocols
     types
-    errors
+    errors failpoints
 """
 RANK = {f"agentkit.{name}": n for n, line in enumerate(LAYERS.split("\n")) for name in line.split()}
 
@@ -54,6 +54,7 @@ PUBLIC = {
     "agentkit.errors",
     "agentkit.events",
     "agentkit.extensions",
+    "agentkit.failpoints",
     "agentkit.jobs",
     "agentkit.messages",
     "agentkit.models",

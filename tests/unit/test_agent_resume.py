@@ -27,7 +27,7 @@ VICTIM = """
     from agentkit.agent import Agent
     from agentkit.config import Settings
     from agentkit.store import open_store
-    from agentkit.store.sqlite import SqliteStore
+    from agentkit.store import SqliteStore
     from agentkit.testing import ScriptedEngine
     from agentkit.types import Step, ToolCall
 
@@ -110,7 +110,8 @@ def test_kill_9(make, script, database, tmp_path, rules, when: str, logged: str,
     result = made.resume(run_id)
     assert log.read_text() == logged
     shown = ["unknown" if "nobody knows" in step.result else step.result for step in result.steps]
-    assert (shown, result.stop_reason, result.answer) == (results, StopReason.DONE, "all worked")
+    reason = StopReason.UNVERIFIED if "unknown" in results else StopReason.DONE
+    assert (shown, result.stop_reason, result.answer) == (results, reason, "all worked")
     states = [row.state for row in made.agent.store.effects(run_id)]
     assert states == ["unknown" if one == "unknown" else "done" for one in results]
     seqs = [event["seq"] for event in made.agent.store.events(run_id)]
@@ -209,40 +210,106 @@ def test_no_such_run(make) -> None:
         make([]).resume("nothing")
 
 
-def test_a_run_that_died_before_its_first_step_says_so(make) -> None:
+def test_a_run_that_was_killed_before_its_first_step_begins(make, script, database) -> None:
+    ready = make([script.final("hello")])
+    thread = ready.run().thread_id
+    code = (
+        "import sys; from pathlib import Path; from agentkit import failpoints; from agentkit.agent import Agent\n"
+        "from agentkit.config import Settings; from agentkit.store import SqliteStore\n"
+        "from agentkit.testing import ScriptedEngine\n"
+        "agent = Agent(ScriptedEngine([]), [], settings=Settings(), store=SqliteStore(Path(sys.argv[1])), system='')\n"
+        "agent.run('a task that was accepted', thread_id=sys.argv[2] or None)"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "AGENTKIT_FAILPOINT": "before_first_checkpoint"}
+    for where in (thread, ""):
+        done = subprocess.run([sys.executable, "-c", code, str(database), where], capture_output=True, env=env)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        with closing(open_store(url=str(database))) as store:
+            lost = store.runs(limit=1)[0]
+        made = make([script.final("I did it")])
+        result = made.resume(lost["run_id"])
+        assert (result.answer, result.stop_reason) == ("I did it", StopReason.DONE)
+        assert "a task that was accepted" in str(made.engine.requests[0].messages[-1].content)
+        assert make([]).resume(lost["run_id"]).answer == "I did it"
+
+
+def test_a_run_whose_start_is_not_known_says_so(make) -> None:
     made = make([])
     made.agent.store.start_run("early", "thread", {"task": "x"})
     with pytest.raises(UsageError, match="before its first step"):
         made.resume("early")
 
 
-def test_one_run_at_a_time_in_a_thread(make, script, database) -> None:
-    from agentkit.store import lease
+def test_a_run_that_kills_its_process_every_time_is_poisoned(make, script, database, tmp_path) -> None:
+    log = tmp_path / "log"
+    run_id = kill(database, log, PLAIN, "inside")
+    with closing(open_store(url=str(database))) as store:
+        assert [store.recovered(run_id) for _ in range(3)] == [1, 2, 3]
+    made = make([script.final("x")], [worker(log, PLAIN)], run={"max_recoveries": 3})
+    with pytest.raises(UsageError, match=r"poisoned: its process ended before it did 4 times.*run\.max_recoveries"):
+        made.resume(run_id)
+    assert log.read_text() == "1 "
+    more = make([script.final("x")], [worker(log, PLAIN)], run={"max_recoveries": None})
+    assert more.resume(run_id).answer == "x"
 
+
+def test_a_call_whose_outcome_is_unknown_is_not_made_again(make, script, database, tmp_path) -> None:
+    log = tmp_path / "log"
+    run_id = kill(database, log, PLAIN, "inside")
+    made = make([script.call("work", n=1), script.call("work", n=3), script.final("x")], [worker(log, PLAIN)])
+    result = made.resume(run_id)
+    assert log.read_text() == "1 2 3 "
+    assert ["nobody knows" in step.result for step in result.steps] == [True, False, True, False]
+    assert (result.stop_reason, result.exit_code) == (StopReason.UNVERIFIED, 1)
+    assert "work: interrupted, and nobody knows" in result.detail
+
+
+def test_the_row_says_what_produced_the_run(make, script) -> None:
+    made = make([script.final("x")])
+    row = made.agent.store.run(made.run().run_id)
+    assert {"model", "model_sha256", "adapters", "planner", "plugins", "prompts", "seed", "version"} <= set(row)
+    assert all("@" in found for found in row["prompts"].values())
+    assert "system" in row["prompts"]
+
+
+def test_one_run_at_a_time_in_a_thread(make, script, database) -> None:
     made = make([script.final("x"), script.final("y")])
     thread = made.run().thread_id
-    with lease(database, thread), pytest.raises(UsageError, match="another run is at work"):
-        made.run("more", thread_id=thread)
+    with closing(open_store(url=str(database))) as other:
+        with other.lease(thread, "r1"), pytest.raises(UsageError, match=rf"run 'r1' is active in pid {os.getpid()};"):
+            made.run("more", thread_id=thread)
     assert made.run("more", thread_id=thread).answer == "y"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks")
 def test_a_lease_holds_between_processes_and_dies_with_its_owner(database) -> None:
-    from agentkit.store import lease
-
     text = (
-        "import sys, time; from pathlib import Path; from agentkit.store import lease\n"
-        "with lease(Path(sys.argv[1]), 't'): print('have it', flush=True); time.sleep(60)"
+        "import sys, time; from agentkit.store import open_store\n"
+        "with open_store(url=sys.argv[1]).lease('t', 'theirs'): print('have it', flush=True); time.sleep(60)"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    other = subprocess.Popen([sys.executable, "-c", text, str(database)], stdout=subprocess.PIPE, text=True, env=env)
+    other = subprocess.Popen(
+        [sys.executable, "-c", text, str(database)], stdout=subprocess.PIPE, text=True, env=env
+    )
     assert other.stdout is not None
-    with other:
+    with other, closing(open_store(url=str(database))) as store:
         assert other.stdout.readline() == "have it\n"
-        with pytest.raises(UsageError), lease(database, "t"):
+        with pytest.raises(UsageError, match=f"run 'theirs' is active in pid {other.pid}"), store.lease("t", "mine"):
             raise AssertionError("two have it")
-        with lease(database, "another"):
-            pass
+        with store.lease("another", "mine") as epoch:
+            assert epoch == 1
         other.kill()
-    with lease(database, "t"):
-        pass
+        other.wait()
+        with store.lease("t", "mine") as epoch:
+            assert epoch == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no process groups")
+def test_what_a_killed_run_left_running_is_ended(make, script, database, tmp_path) -> None:
+    log = tmp_path / "log"
+    run_id = kill(database, log, KEYED, "inside")
+    orphan = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    with closing(open_store(url=str(database))) as store:
+        store.add_child(run_id, orphan.pid)
+    make([script.final("x")], [worker(log, KEYED)]).resume(run_id)
+    assert orphan.wait(timeout=5) == -signal.SIGKILL

@@ -335,8 +335,8 @@ def test_a_closed_store_says_so(store: SqliteStore) -> None:
 
 
 def test_another_database_by_url_is_refused() -> None:
-    with pytest.raises(StoreError, match="'postgresql://' is no database"):
-        open_store(StoreSettings(url="postgresql://localhost/agentkit"))
+    with pytest.raises(StoreError, match="'mysql://' is no database"):
+        open_store(StoreSettings(url="mysql://localhost/agentkit"))
 
 
 def test_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
