@@ -107,10 +107,6 @@ class Store(Protocol):
         """Return approvals, newest first."""
         ...
 
-    def approval(self, approval_id: str) -> Mapping[str, Any] | None:
-        """Return one approval's row, or None; one that is past its time is `expired`."""
-        ...
-
     def resolve_approval(self, approval_id: str, state: str, by: str) -> bool:
         """Move a pending approval to `approved`, `denied`, `expired` or `cancelled`, once."""
         ...

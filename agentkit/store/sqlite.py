@@ -51,7 +51,7 @@ class SqliteDatabase:
         self.lock = threading.RLock()
         self._patience = busy_timeout_s
         self._in_turn = path is not None and sqlite3.sqlite_version_info < WAL_IS_SOUND
-        self._closed = False
+        self._closed = self._entered = False
         with self.errors():
             self.connection = self._connect(busy_timeout_s)
         try:
@@ -59,6 +59,8 @@ class SqliteDatabase:
                 self._prepare()
         except BaseException:
             self.connection.close()
+            if self._entered:
+                locks.leave(self._locks)
             raise
 
     @property
@@ -200,9 +202,10 @@ class SqliteDatabase:
 
     def _prepare(self) -> None:
         known = len(schema.MIGRATIONS)
-        alone = self.path is None or locks.enter(self._locks)
-        if alone and self._left_open():
-            self._check()
+        if self.path is not None:
+            self._entered = True
+            if locks.enter(self._locks) and self._left_open():
+                self._check()
         found = _version(self.connection)  # reads the file: says whether it is a database
         if found > known:
             raise StoreError(
@@ -220,8 +223,7 @@ class SqliteDatabase:
 
     def _left_open(self) -> bool:
         """Whether the last process to use the file ended without closing it."""
-        if self.path is None:
-            return False
+        assert self.path is not None
         wal = self.path.with_name(f"{self.path.name}-wal")
         return wal.exists() and wal.stat().st_size > 0
 

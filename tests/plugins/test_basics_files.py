@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from dataclasses import replace
@@ -112,9 +113,13 @@ def test_sizes_are_limited(workspace: Path) -> None:
 def test_a_file_is_written(workspace: Path) -> None:
     outcome = run(write_file, workspace, path="new/deep/a.txt", content="hé\n")
     target = workspace / "new" / "deep" / "a.txt"
-    assert isinstance(outcome, Done)
-    assert (outcome.text, outcome.artifacts) == ("wrote 4 bytes to new/deep/a.txt", (str(target),))
-    assert list(outcome.state) == ["file:new/deep/a.txt"]
+    digest = hashlib.sha256("hé\n".encode()).hexdigest()
+    assert outcome == Done(
+        text="wrote 4 bytes to new/deep/a.txt",
+        data={"sha256": digest, "bytes": 4},
+        artifacts=(str(target),),
+        state={"file:new/deep/a.txt": digest},
+    )
     assert target.read_text(encoding="utf-8") == "hé\n"
     assert [path.name for path in target.parent.iterdir()] == ["a.txt"]  # nothing left over
 

@@ -256,7 +256,8 @@ def test_a_run_that_kills_its_process_every_time_is_poisoned(make, script, datab
 def test_a_call_whose_outcome_is_unknown_is_not_made_again(make, script, database, tmp_path) -> None:
     log = tmp_path / "log"
     run_id = kill(database, log, PLAIN, "inside")
-    made = make([script.call("work", n=1), script.call("work", n=3), script.final("x")], [worker(log, PLAIN)])
+    steps = [script.call("work", n=1), script.call("work", n=3), script.final("x")]
+    made = make(steps, [worker(log, PLAIN)], policy={"mode": "yolo"})
     result = made.resume(run_id)
     assert log.read_text() == "1 2 3 "
     assert ["nobody knows" in step.result for step in result.steps] == [True, False, True, False]
@@ -288,9 +289,7 @@ def test_a_lease_holds_between_processes_and_dies_with_its_owner(database) -> No
         "with open_store(url=sys.argv[1]).lease('t', 'theirs'): print('have it', flush=True); time.sleep(60)"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    other = subprocess.Popen(
-        [sys.executable, "-c", text, str(database)], stdout=subprocess.PIPE, text=True, env=env
-    )
+    other = subprocess.Popen([sys.executable, "-c", text, str(database)], stdout=subprocess.PIPE, text=True, env=env)
     assert other.stdout is not None
     with other, closing(open_store(url=str(database))) as store:
         assert other.stdout.readline() == "have it\n"

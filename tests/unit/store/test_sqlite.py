@@ -175,7 +175,9 @@ def test_an_older_database_is_brought_up_to_date(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sqlite.schema, "MIGRATIONS", whole[:1])
         old = sqlite.SqliteDatabase(path)
-        old.connection.execute("INSERT INTO runs (run_id, thread_id, state, started_at, row) VALUES ('r','t','x',1,'{}')")
+        old.connection.execute(
+            "INSERT INTO runs (run_id, thread_id, state, started_at, row) VALUES ('r','t','x',1,'{}')"
+        )
         old.close()
     store = open_store(url=str(path))
     assert store.run("r")["recoveries"] is None
