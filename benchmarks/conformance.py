@@ -57,7 +57,11 @@ def measure(kind: str, folder: Path) -> Measured:
     right = sum(result.tests_passed for result in results)
     n = right + sum(result.tests_failed + result.tests_skipped for result in results)
     return figures.share(
-        f"store-conformance-{kind}", f"langgraph-checkpoint-conformance: tests that the {kind} saver passes", right, n, 1.0
+        f"store-conformance-{kind}",
+        f"langgraph-checkpoint-conformance: tests that the {kind} saver passes",
+        right,
+        n,
+        1.0,
     )
 
 

@@ -10,60 +10,22 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import os
 import sqlite3
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import sqlite_utils  # noqa: F401  here, so that it is there before the processes are forked off
 from rich.console import Console
 from rich.progress import Progress
 
-from agentkit import tool
-from agentkit.agent import Agent
-from agentkit.config import Settings
-from agentkit.graph import build  # noqa: F401  likewise
 from agentkit.store import open_store
-from agentkit.testing import ScriptedEngine
-from agentkit.types import Step, StopReason, ToolCall
 from benchmarks import databases, figures, render
+from benchmarks.crowd_member import member
 from benchmarks.figures import Measured
-
-
-@tool(effect="write", egress=False, idempotent=True)
-def work(n: int) -> str:
-    """Work.
-
-    Args:
-        n: which piece of work.
-    """
-    return f"worked {n}"
-
-
-def member(url: str, number: int, runs: int, report: str) -> None:
-    """Do one process's runs; write a line for each into `report`."""
-    base = Settings()
-    settings = replace(base, policy=replace(base.policy, mode="yolo"))
-    os.environ["AGENTKIT_HOME"] = str(Path(report).parent / f"home-{number}")
-    with Path(report).open("w") as file, closing(open_store(url=url)) as store:
-        for n in range(runs):
-            said = f"process {number}, run {n}"
-            calls = [Step(kind="calls", calls=(ToolCall(id="x", tool="work", arguments={"n": n + k}),)) for k in (0, 1)]
-            engine = ScriptedEngine([*calls, Step(kind="final", text=said)])
-            try:
-                result = Agent(engine, [work], settings=settings, store=store, system="").run(said)
-                good = (result.answer, result.stop_reason) == (said, StopReason.DONE)
-                row = {"run_id": result.run_id, "answer": said, "error": "" if good else f"{result.stop_reason}: {result.detail}"}
-            except Exception as error:  # noqa: BLE001  counted, and said
-                row = {"run_id": "", "answer": said, "error": f"{type(error).__name__}: {error}"}
-            file.write(json.dumps(row) + "\n")
-            file.flush()
 
 
 def measure(kind: str, processes: int, runs: int) -> list[Measured]:
@@ -101,11 +63,13 @@ def lost_runs(url: str, said: Sequence[dict[str, Any]], expected: int) -> int:
         whole = 0
         for row in said:
             run = store.run(row["run_id"]) or {}
-            seqs = [event["seq"] for event in store.events(row["run_id"])]
+            events = store.events(row["run_id"])
+            seqs = [event["seq"] for event in events]
             done = [effect.state for effect in store.effects(row["run_id"])]
             whole += (
                 (run.get("state"), run.get("answer")) == ("ended", row["answer"])
-                and seqs == list(range(1, len(seqs) + 1))
+                and seqs == sorted(set(seqs))
+                and [events[0]["type"], events[-1]["type"]] == ["run_started", "run_ended"]
                 and done == ["done", "done"]
             )
     return expected - whole
@@ -113,7 +77,7 @@ def lost_runs(url: str, said: Sequence[dict[str, Any]], expected: int) -> int:
 
 def _all(url: str, processes: int, runs: int, folder: Path) -> list[int | None]:
     spawn = multiprocessing.get_context("forkserver")
-    spawn.set_forkserver_preload(["benchmarks.crowd"])
+    spawn.set_forkserver_preload(["benchmarks.crowd_member"])
     reports = [folder / f"report-{number}" for number in range(processes)]
     members = [
         spawn.Process(target=member, args=(url, number, runs, str(report))) for number, report in enumerate(reports)
@@ -146,7 +110,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.crowd", description="Many processes on one database.")
     parser.add_argument("--processes", type=int, default=8, help="(default: %(default)s)")
     parser.add_argument("--runs", type=int, default=200, help="of each process (default: %(default)s)")
-    parser.add_argument("--only", choices=("sqlite", "postgres"), help="this database; default: both, where there is one")
+    parser.add_argument(
+        "--only", choices=("sqlite", "postgres"), help="this database; default: both, where there is one"
+    )
     parser.add_argument("--write", action="store_true", help="put the rows into benchmarks/results/reliability.json")
     wanted = parser.parse_args(argv)
     kinds = [wanted.only] if wanted.only else ["sqlite", *(["postgres"] if databases.server() else [])]

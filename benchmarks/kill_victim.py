@@ -5,6 +5,8 @@ The model is a script that knows by the conversation where it is, so that it goe
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
 import os
 import time
@@ -15,20 +17,31 @@ from pathlib import Path
 from typing import Any
 
 import sqlite_utils  # noqa: F401  here, so that it is there before a run is forked off
-from agentkit_basics.files import write_file
-from agentkit_basics.process import run_program
 from langchain_core.messages import AIMessage
 
-from agentkit import failpoints, tool
+from agentkit import extensions, failpoints, prompts, tool
 from agentkit.agent import Agent
 from agentkit.config import Settings
 from agentkit.engine.script import Entry
+from agentkit.errors import MissingDependency
 from agentkit.graph import build  # noqa: F401  likewise
+from agentkit.guards import default_guards
+from agentkit.policy import Policy  # noqa: F401  likewise
 from agentkit.protocols import Request, Tool, ToolContext
-from agentkit.store import open_store
+from agentkit.store import open_store, saver  # noqa: F401  likewise
 from agentkit.testing import ScriptedEngine
 from agentkit.types import Done, Outcome, Step, ToolCall
+from agentkit_basics.files import write_file
+from agentkit_basics.process import run_program
 from benchmarks.kill_sink import Line
+
+# What a run imports late, imported once, before runs are forked off.
+default_guards()
+prompts.versions()
+extensions.load_planner("direct")
+extensions.installed("agentkit.plugins")
+with contextlib.suppress(ImportError, MissingDependency):
+    importlib.import_module("agentkit.store.postgres_saver")
 
 KINDS = ("read", "keyed", "reconcilable", "plain", "file", "program")
 
@@ -64,10 +77,7 @@ def drive(case: Case, run_id: str | None, failpoint: str, report: str) -> None:
     failpoints.arm(failpoint)
     with closing(open_store(url=case.url)) as store:
         agent = _agent(case, store)
-        if run_id is None:
-            result = agent.run(_task(case), thread_id=case.id)
-        else:
-            result = agent.resume(run_id)
+        result = agent.run(_task(case), thread_id=case.id) if run_id is None else agent.resume(run_id)
         values = agent.graph.get_state({"configurable": {"thread_id": case.id}}).values
         effects = store.effects(result.run_id)
         told = {

@@ -326,6 +326,7 @@ def table(verdicts: dict[str, Verdict], todo: Sequence[Trial]) -> Table:
 def run(todo: Sequence[Trial], folder: Path, *, jobs: int, done: dict[str, Verdict], log: Path | None) -> None:
     """Do all trials that are not done yet, each written down as it ends."""
     left = [trial for trial in todo if trial.key not in done]
+    Random(1).shuffle(left)  # so that what has been done when it is stopped is a sample of all
     if not left:
         return
     bench = Bench(folder, {trial.store for trial in left})
@@ -349,7 +350,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, and write what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kills", description="Runs that are killed.")
     parser.add_argument("--random", type=int, default=500, help="kills at random times (default: %(default)s)")
-    parser.add_argument("--only", choices=("sqlite", "postgres"), help="this database; default: both, where there is one")
+    parser.add_argument(
+        "--only", choices=("sqlite", "postgres"), help="this database; default: both, where there is one"
+    )
     parser.add_argument("--points", nargs="*", choices=list(POINTS), default=list(POINTS), help="these fail points")
     parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS), help="these classes of tools")
     parser.add_argument("--jobs", type=int, default=2, help="at once (default: %(default)s)")

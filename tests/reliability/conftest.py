@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from benchmarks import databases
@@ -13,6 +11,6 @@ BOTH = ["sqlite", pytest.param("postgres", marks=needs_postgres)]
 
 
 @pytest.fixture(params=BOTH)
-def kind(request: pytest.FixtureRequest) -> Iterator[str]:
+def kind(request: pytest.FixtureRequest) -> str:
     """The kind of database."""
-    yield request.param
+    return str(request.param)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from pathlib import Path
 
 from agentkit.store import open_store
 from benchmarks import crowd
+from benchmarks.crowd_member import member
 
 
 def test_nothing_is_lost_locked_or_damaged(kind: str) -> None:
@@ -19,9 +21,7 @@ def test_nothing_is_lost_locked_or_damaged(kind: str) -> None:
 
 def test_a_lost_run_is_seen(tmp_path: Path) -> None:
     url = str(tmp_path / "a.db")
-    crowd.member(url, 0, 2, str(tmp_path / "report-0"))
-    import json
-
+    member(url, 0, 2, str(tmp_path / "report-0"))
     said = [json.loads(line) for line in (tmp_path / "report-0").read_text().splitlines()]
     assert crowd.lost_runs(url, said, 2) == 0
     with closing(open_store(url=url)) as store, store._db.write() as db:  # type: ignore[attr-defined]

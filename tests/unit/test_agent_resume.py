@@ -276,9 +276,13 @@ def test_the_row_says_what_produced_the_run(make, script) -> None:
 def test_one_run_at_a_time_in_a_thread(make, script, database) -> None:
     made = make([script.final("x"), script.final("y")])
     thread = made.run().thread_id
-    with closing(open_store(url=str(database))) as other:
-        with other.lease(thread, "r1"), pytest.raises(UsageError, match=rf"run 'r1' is active in pid {os.getpid()};"):
-            made.run("more", thread_id=thread)
+    here = rf"run 'r1' is active in pid {os.getpid()};"
+    with (
+        closing(open_store(url=str(database))) as other,
+        other.lease(thread, "r1"),
+        pytest.raises(UsageError, match=here),
+    ):
+        made.run("more", thread_id=thread)
     assert made.run("more", thread_id=thread).answer == "y"
 
 
