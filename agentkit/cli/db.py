@@ -38,6 +38,14 @@ def command() -> None:
 @json_option
 def path(as_json: bool) -> None:
     """Show where the database is, and how big."""
+    server = _server()
+    if server is not None:
+        name = _server_name()
+        if as_json:
+            document("db path", {"path": name, "bytes": None})
+            return
+        click.echo(name)
+        return
     file = _file()
     if as_json:
         document("db path", {"path": str(file), "bytes": _size(file)})
@@ -53,11 +61,12 @@ def prune(older_than: str, as_json: bool) -> None:
     from agentkit.cli.threads import opened
 
     seconds = _age(older_than)
-    file = _file()
+    file = _file() if _server() is None else None  # a server gives room back by itself (autovacuum)
     before = _size(file)
     with opened() as store:
         gone = store.prune(older_than_s=seconds)
-    _vacuum(file)
+        if file is not None:
+            store.vacuum()
     freed = max(0, before - _size(file))
     if as_json:
         document("db prune", {"runs": gone, "bytes_freed": freed})
@@ -70,6 +79,8 @@ def prune(older_than: str, as_json: bool) -> None:
 @json_option
 def backup(file: Path, as_json: bool) -> None:
     """Copy the database, consistently, while others may be writing to it."""
+    if _server() is not None:
+        raise UsageError("store.url names a Postgres server; copy it with `pg_dump --schema agentkit`")
     source = _file()
     if not source.is_file():
         raise UsageError(f"{source}: there is no database yet, so nothing to copy; run something first")
@@ -86,6 +97,23 @@ def backup(file: Path, as_json: bool) -> None:
     say(f"wrote {file} ({_size(file) / 1e6:.1f} MB)")
 
 
+def _server() -> str | None:
+    """Return the address of the server that the settings name, or None: it is a file."""
+    from agentkit import config
+    from agentkit.store import is_server
+
+    url = config.load().settings.store.url
+    return url if url is not None and is_server(url) else None
+
+
+def _server_name() -> str:
+    """Return the server's address without the password."""
+    from agentkit.cli.threads import opened
+
+    with opened() as store:
+        return str(store.name)
+
+
 def _file() -> Path:
     from agentkit import config
     from agentkit.store import DATABASE_NAME
@@ -93,8 +121,6 @@ def _file() -> Path:
     url = config.load().settings.store.url
     if url is None:
         return config.data_dir() / DATABASE_NAME
-    if "://" in url and not url.startswith("sqlite://"):
-        raise UsageError(f"store.url is {url.partition('://')[0]}://…, not a file; use that server's own tools")
     return Path(url.removeprefix("sqlite:///").removeprefix("sqlite://")).expanduser()
 
 
@@ -105,14 +131,8 @@ def _age(text: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
-def _vacuum(file: Path) -> None:
-    try:
-        with closing(sqlite3.connect(file)) as connection:
-            connection.execute("VACUUM")
-    except sqlite3.Error as error:
-        raise StoreError(f"{file}: could not be made smaller ({error}); try again when nothing else uses it") from error
-
-
-def _size(file: Path) -> int:
+def _size(file: Path | None) -> int:
+    if file is None:
+        return 0
     parts: list[Any] = [file, file.with_name(file.name + "-wal")]
     return sum(part.stat().st_size for part in parts if part.exists())

@@ -175,7 +175,7 @@ def _database() -> Iterator[Finding]:
 
     with opened() as store:
         runs = len(store.runs(limit=1))
-        yield Finding(check="database", status="ok", text=f"{store.path}" + ("" if runs else " (no runs yet)"))
+        yield Finding(check="database", status="ok", text=store.name + ("" if runs else " (no runs yet)"))
 
 
 def _settings() -> Iterator[Finding]:
