@@ -29,8 +29,9 @@ def test_one_run_at_a_time_and_the_old_one_is_fenced_off(url: str) -> None:
     row = EffectRow(effect_id="e", run_id="r", tool="work", args_digest="d", state="intent", attempt=1)
     with closing(open_store(url=url)) as here, closing(open_store(url=url)) as there:
         here.start_run("r", "t", {})
-        with here.lease("t", "r") as first, pytest.raises(UsageError, match="run 'r' is active in pid"):
-            with there.lease("t", "r"):
+        with here.lease("t", "r") as first:
+            active = pytest.raises(UsageError, match="run 'r' is active in pid")
+            with active, there.lease("t", "r"):
                 raise AssertionError("two have it")
         with pytest.raises(UsageError), here.lease("t", "r"), here.lease("t", "r"):
             raise AssertionError("one has it twice")
