@@ -203,14 +203,14 @@ class Agent:
             row = self.store.run(run_id) or row  # it may have ended while we waited for the lease
             if row["state"] == "running":
                 self._recover(run_id)
-            if here and snapshot.next:
+            if here and snapshot.tasks:  # `next` leaves out one that was done, and killed before its checkpoint
                 return self._drive(None, ids, Listener(on_event, cancel))
             if here and snapshot.values.get("ended"):
                 return self._ended(row, snapshot.values, ids)
             if row.get("stop_reason") and StopReason(row["stop_reason"]) not in UNFINISHED:
                 return result_of_row(row, ids)
             newest = self.store.runs(thread_id=ids.thread_id, limit=1)
-            if row["state"] == "running" and row.get("start") and newest and newest[0]["run_id"] == run_id:
+            if not here and row["state"] == "running" and row.get("start") and newest and newest[0]["run_id"] == run_id:
                 return self._drive(start_again(row["start"], run_id), ids, Listener(on_event, cancel))
             why = "was stopped before its first step" if not snapshot.values else "is not the last one of its thread"
             raise UsageError(f"run '{run_id}' {why}, so it cannot go on; give the task again")

@@ -233,7 +233,7 @@ def judge(bench: Bench, trial: Trial, case: Case, expected: dict[str, Any], last
     if not unknown:
         wrong += _compared(expected, last)
     for name in ("model_calls", "tool_calls"):
-        if last[name] < expected[name]:
+        if (last[name] or 0) < expected[name]:
             wrong.append(f"{name}: {last[name]} counted, {expected[name]} were spent")
     return wrong + _files(trial, case) + _left_over(case) + _damage(case)
 

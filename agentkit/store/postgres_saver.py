@@ -17,7 +17,8 @@ from psycopg.rows import DictRow, dict_row
 
 from agentkit import failpoints
 from agentkit.store.postgres import PostgresDatabase
-from agentkit.store.saver import InThreads, serializer
+from agentkit.store.saver import serializer
+from agentkit.store.threads import InThreads
 
 _COPIED = {
     "checkpoints": "checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata",
