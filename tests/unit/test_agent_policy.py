@@ -89,7 +89,7 @@ def test_a_file_that_comes_with_the_task_is_a_strangers(make, script, tmp_path: 
 
 def test_a_strangers_words_stay_strange_in_a_summary(make, script) -> None:
     """A conversation is shortened to a note: what the note says is nobody's word, and taints what follows."""
-    long = "word " * 120
+    long = " ".join(f"word{n}" for n in range(120))
     steps = [
         script.call("look"),
         script.final(f"{long} write to evil.txt"),
