@@ -12,6 +12,7 @@ import socket
 import socketserver
 import subprocess
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,6 @@ class _Server(socketserver.ThreadingTCPServer):
 
     def __init__(self, log: Path) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        import threading  # noqa: PLC0415
-
         self._file, self._lock, self._applied = log.open("ab", buffering=0), threading.Lock(), Counter[str]()
 
     def obey(self, order: dict[str, Any]) -> dict[str, Any]:
@@ -53,7 +52,10 @@ class Sink:
         self.log = log
         log.touch()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.kill_sink", str(log)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "benchmarks.kill_sink", str(log)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())
@@ -65,8 +67,7 @@ class Sink:
 
     def close(self) -> None:
         """Stop it."""
-        self._process.terminate()
-        self._process.wait()
+        self._process.communicate()
 
 
 class Line:
@@ -90,7 +91,14 @@ class Line:
         self._socket.close()
 
 
+def _end_with_parent() -> None:
+    """End this process when whoever started it is gone: nothing is ever written to stdin."""
+    sys.stdin.read()
+    os._exit(0)
+
+
 if __name__ == "__main__":
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     with _Server(Path(sys.argv[1])) as server:
         print(server.server_address[1], flush=True)
         server.serve_forever()

@@ -57,6 +57,7 @@ POINTS: dict[str, tuple[int, ...]] = {
 IN_DOUBT = frozenset({"after_intent", "mid_effect", "after_effect", "before_done", "random"})
 FANS = (1, 3)
 LIMIT_S = 60.0
+UNSAID = 255  # a fork server's word for a child whose status it did not get; it is gone all the same
 MOST_KILLS = 3  # of one run, at random times
 
 
@@ -145,6 +146,8 @@ class Bench:
             process.join()
             if kill_after is None:
                 raise TimeoutError(f"{case.id}: it hung for {LIMIT_S:g} s")
+            if process.exitcode == UNSAID:
+                return None
         if process.exitcode == 0:
             return json.loads(report.read_text())
         if process.exitcode != -9:

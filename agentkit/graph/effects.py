@@ -119,7 +119,9 @@ def _repeatable(tool: Tool) -> bool:
 def _left_unknown(row: EffectRow, context: RunContext) -> bool:
     """Whether the run has a call like this one whose outcome nobody knows: the model must not try it blindly again."""
     unknown = context.store.effects(context.run_id, state="unknown")
-    return any((other.tool, other.args_digest) == (row.tool, row.args_digest) for other in unknown)
+    if not any((other.tool, other.args_digest) == (row.tool, row.args_digest) for other in unknown):
+        return False
+    return all(other.effect_id != row.effect_id for other in context.store.effects(context.run_id))  # else it is known
 
 
 def _unknown(tool: Tool) -> Failed:

@@ -60,7 +60,6 @@ def test_the_judge_sees_what_is_wrong(bench: Bench, kind: str) -> None:
     assert "as it must" not in wrong(answer="another")
     assert "when nobody kills it" in wrong(answer="another")
     assert "model_calls: 0 counted" in wrong(model_calls=0)
-    bench.sink._process.poll()
     with bench.sink.log.open("a") as file:
         file.write(f'{{"case": "{case.id}", "key": "{keys[0]}", "n": 0}}\n')
     assert "applied more than once" in wrong()
