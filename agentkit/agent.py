@@ -28,7 +28,6 @@ from agentkit.events import Emitter, Event
 from agentkit.policy import check_rules
 from agentkit.protocols import CancelFlag, Engine, Guard, Planner, Store, Tool
 from agentkit.runs import (
-    UNFINISHED,
     Listener,
     RunIds,
     default_system,
@@ -44,7 +43,7 @@ from agentkit.runs import (
 )
 from agentkit.store import checkpointer, open_store
 from agentkit.tools import Registry, as_tool
-from agentkit.types import RunResult, StopReason, Task
+from agentkit.types import UNFINISHED, RunResult, StopReason, Task
 
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool

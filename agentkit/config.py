@@ -93,6 +93,7 @@ class StoreSettings:
     """Where runs, threads and the ledger are kept."""
 
     url: str | None = None  # None: agentkit.db in the data folder; or a path, or postgresql://
+    keep_days: float | None = None  # finished runs that are older are deleted on opening; None: all are kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,6 @@ from agentkit.types import (
 )
 
 FILE_CHARS = 20_000  # of a file part's text
-UNFINISHED = frozenset({StopReason.CANCELLED, StopReason.MODEL, StopReason.ERROR, StopReason.NEEDS_INPUT})
 
 
 @dataclass(frozen=True, slots=True)

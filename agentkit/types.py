@@ -247,6 +247,8 @@ class StopReason(StrEnum):
         return _EXIT_CODES[self]
 
 
+# How a run ends that can be gone on with.
+UNFINISHED = frozenset({StopReason.CANCELLED, StopReason.MODEL, StopReason.ERROR, StopReason.NEEDS_INPUT})
 _EXIT_CODES: dict[StopReason, int] = {
     StopReason.DONE: 0,
     StopReason.UNVERIFIED: 1,

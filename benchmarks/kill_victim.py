@@ -41,7 +41,7 @@ prompts.versions()
 extensions.load_planner("direct")
 extensions.installed("agentkit.plugins")
 with contextlib.suppress(ImportError, MissingDependency):
-    importlib.import_module("agentkit.store.postgres_saver")
+    importlib.import_module("agentkit.store.postgres.saver")
 
 KINDS = ("read", "keyed", "reconcilable", "plain", "file", "program")
 

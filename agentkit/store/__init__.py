@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkit import config
-from agentkit.errors import StoreError
+from agentkit.errors import ConfigError, StoreError
 from agentkit.protocols import Store
 from agentkit.store.sql import SqliteStore, SqlStore
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["SqlStore", "SqliteStore", "checkpointer", "is_server", "open_store"]
 
 DATABASE_NAME = "agentkit.db"
+DAY_S = 86_400
 _SCHEMES = ("sqlite:///", "sqlite://")
 _SERVERS = ("postgresql://", "postgres://")
 
@@ -27,15 +28,31 @@ _SERVERS = ("postgresql://", "postgres://")
 def open_store(settings: config.StoreSettings | None = None, *, url: str | None = None) -> SqlStore:
     """Return the store that `url`, else the settings, else the data folder names; it exists afterwards.
 
+    Finished runs older than `settings.keep_days` are deleted.
+
     Args:
         settings: the `store` section; `None` means its defaults.
         url: a path, `sqlite:///path`, `:memory:` or `postgresql://...`; goes before the settings.
 
     Raises:
+        ConfigError: `keep_days` is below 0.
         StoreError: it cannot be opened or written; one sentence that says what to do.
         MissingDependency: it is a Postgres server, and the extra `postgres` is not installed.
     """
-    target = url or (settings.url if settings is not None else None) or str(config.data_dir() / DATABASE_NAME)
+    keep = settings.keep_days if settings is not None else None
+    if keep is not None and not keep >= 0:
+        raise ConfigError(f"store.keep_days: {keep:g} is no age; give 0 or more days, or leave it out to keep all runs")
+    store = _open(url or (settings.url if settings is not None else None) or str(config.data_dir() / DATABASE_NAME))
+    try:
+        if keep is not None:
+            store.prune(older_than_s=keep * DAY_S)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _open(target: str) -> SqlStore:
     if target == ":memory:":
         return SqliteStore(None)
     if is_server(target):

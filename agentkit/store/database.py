@@ -71,6 +71,14 @@ class Database(Protocol):
         """Return those of LangGraph's tables that exist."""
         ...
 
+    def size(self) -> int:
+        """Return how many bytes it takes."""
+        ...
+
+    def vacuum(self) -> None:
+        """Give the room of deleted rows back."""
+        ...
+
     def close(self) -> None:
         """Close it; idempotent."""
         ...

@@ -18,13 +18,13 @@ from agentkit.errors import StoreError
 from agentkit.store.database import Database
 from agentkit.store.ledger import Ledger
 from agentkit.store.packing import clean, first_words, pack, unpack
+from agentkit.store.retention import forget, old_runs
 from agentkit.store.sqlite import BUSY_TIMEOUT_S, SqliteDatabase
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
 APPROVAL_STATES = ("approved", "denied", "expired", "cancelled")
-_RUN_TABLES = ("events", "effects", "approvals", "trees", "feedback", "checks", "blobs", "children", "runs")
 
 
 class SqlStore(Ledger):
@@ -231,37 +231,31 @@ class SqlStore(Ledger):
 
     # the whole
 
-    def prune(self, *, older_than_s: float) -> int:
+    def prune(self, *, older_than_s: float, unfinished: bool = False, dry_run: bool = False) -> int:
         """Delete runs started longer ago, with all they left; return how many.
 
-        Runs with a pending approval stay. A thread's checkpoints go when its last run goes.
+        Runs with a pending approval stay, and those that could still go on unless `unfinished`. A thread's
+        checkpoints go when its last run goes. `dry_run`: only count them.
         """
         self._expire()
-        made = self._db.checkpoint_tables()
-        with self._db.write() as db:
-            gone = db.execute(
-                "SELECT run_id, thread_id FROM runs WHERE started_at < ? AND run_id NOT IN"
-                " (SELECT run_id FROM approvals WHERE state = 'pending')",
-                (self._clock() - older_than_s,),
-            ).fetchall()
-            for table in _RUN_TABLES:
-                db.executemany(f"DELETE FROM {table} WHERE run_id = ?", [(run_id,) for run_id, _ in gone])
-            kept = {thread for (thread,) in db.execute("SELECT DISTINCT thread_id FROM runs").fetchall()}
-            dead = [(thread,) for thread in sorted({thread for _, thread in gone} - kept)]
-            for table in made:
-                db.executemany(f"DELETE FROM {table} WHERE thread_id = ?", dead)
+        gone = old_runs(self._db, self._clock() - older_than_s, unfinished=unfinished)
+        if gone and not dry_run:
+            forget(self._db, gone)
         return len(gone)
 
     def remove_thread(self, thread_id: str) -> int:
         """Delete a conversation: its runs with all they left, and its checkpoints; return how many runs."""
-        made = self._db.checkpoint_tables()
-        with self._db.write() as db:
-            gone = db.execute("SELECT run_id FROM runs WHERE thread_id = ?", (thread_id,)).fetchall()
-            for table in _RUN_TABLES:
-                db.executemany(f"DELETE FROM {table} WHERE run_id = ?", gone)
-            for table in made:
-                db.execute(f"DELETE FROM {table} WHERE thread_id = ?", (thread_id,))
+        gone = [row["run_id"] for row in self._db.rows("SELECT run_id FROM runs WHERE thread_id = ?", (thread_id,))]
+        forget(self._db, gone)
         return len(gone)
+
+    def size(self) -> int:
+        """Return how many bytes it takes."""
+        return self._db.size()
+
+    def vacuum(self) -> None:
+        """Give the room of deleted rows back to the disk; a server does that by itself, in its own time."""
+        self._db.vacuum()
 
     def checkpointer(self) -> BaseCheckpointSaver[str]:
         """Return the LangGraph saver on this database; always the same one."""
@@ -314,10 +308,6 @@ class SqliteStore(SqlStore):
     def path(self) -> Path | None:
         """The file, or None when in memory."""
         return self._sqlite.path
-
-    def vacuum(self) -> None:
-        """Give the room of deleted rows back to the disk."""
-        self._sqlite.vacuum()
 
     def _make_saver(self) -> BaseCheckpointSaver[str]:
         from agentkit.store.saver import Saver  # noqa: PLC0415  langgraph: half a second

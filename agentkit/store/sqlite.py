@@ -146,6 +146,14 @@ class SqliteDatabase:
         sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('checkpoints', 'writes') ORDER BY name"
         return [row["name"] for row in self.rows(sql)]
 
+    def size(self) -> int:
+        """Return how many bytes the file and its WAL take; in memory, the pages."""
+        if self.path is None:
+            found = self.row("SELECT page_count * page_size AS size FROM pragma_page_count(), pragma_page_size()")
+            return int((found or {})["size"])
+        parts = (self.path, self.path.with_name(f"{self.path.name}-wal"))
+        return sum(part.stat().st_size for part in parts if part.exists())
+
     def vacuum(self) -> None:
         """Give the room of deleted rows back to the disk."""
         with self.lock, self.errors(), self.turn():

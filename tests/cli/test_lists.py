@@ -114,6 +114,11 @@ def test_db(agentkit, run) -> None:
         assert copy.execute("SELECT run_id FROM runs").fetchall() == [(run["run_id"],)]
     copy.close()
     assert agentkit("db", "backup", "copy.db").code == 2  # never overwritten
+    planned = agentkit("db", "backup", "other.db", "--dry-run", "--json").document["data"]
+    assert (planned["dry_run"], (agentkit.work / "other.db").exists()) == (True, False)
+    planned = agentkit("db", "prune", "--older-than", "0h", "--dry-run", "--json").document["data"]
+    assert planned == {"runs": 1, "bytes_freed": 0, "dry_run": True}
+    assert agentkit("db", "path", "--json").document["data"]["bytes"] > 0
     assert agentkit("db", "prune", "--older-than", "1h", "--json").document["data"]["runs"] == 0
     assert agentkit("db", "prune", "--older-than", "0h", "--json").document["data"]["runs"] == 1
 

@@ -15,6 +15,7 @@ import pytest
 # The extras that bring what a package needs beyond the base dependencies.
 EXTRAS = {
     "agentkit.testing": "testing",
+    "agentkit.store.postgres": "postgres",
     "agentkit_training": "train",
     "agentkit_synthesis": "synth",
     "agentkit_vision": "vision",

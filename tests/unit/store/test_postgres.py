@@ -70,6 +70,7 @@ def test_prune_takes_checkpoints_along(url: str) -> None:
     with closing(open_store(url=url)) as store:
         checkpointer(store)
         store.start_run("r", "t", {})
+        store.end_run("r", {"stop_reason": "done"})
         assert store.prune(older_than_s=-10) == 1
         assert store.runs() == []
         assert store.remove_thread("t") == 0

@@ -178,6 +178,7 @@ def test_prune_takes_old_runs_whole_but_not_those_that_wait(store: SqliteStore, 
         saver.put_writes(
             {"configurable": {"thread_id": thread, "checkpoint_ns": "", "checkpoint_id": "1"}}, [("a", 1)], "t"
         )
+        store.end_run(run, {"stop_reason": "done"})
     store.intend(effect(run_id="old"))
     store.request_approval({"run_id": "waiting"})
     clock.now += 1_000

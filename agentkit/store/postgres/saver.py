@@ -34,7 +34,7 @@ class PostgresSaver(InThreads, StockSaver):
         with database.errors():
             connection = database.connect()
         super().__init__(connection, serde=serializer())
-        self._connection, self._database = connection, database
+        self._connection, self._database, self._closed = connection, database, False
         with database.errors(), database.alone(connection):
             self.setup()
 
@@ -95,14 +95,18 @@ class PostgresSaver(InThreads, StockSaver):
 
     def close(self) -> None:
         """Close its connection; idempotent."""
+        self._closed = True
         self._connection.close()
 
     @contextmanager
     def _cursor(self, *, pipeline: bool = False) -> Iterator[Cursor[DictRow]]:
         """Give a cursor; with `pipeline` (the stock saver's word for writing), in one transaction."""
-        with self.lock, self._database.errors(), self._connection.cursor(binary=True, row_factory=dict_row) as cursor:
-            if not pipeline:
-                yield cursor
-                return
-            with self._connection.transaction():
-                yield cursor
+        with self.lock, self._database.errors():
+            if self._connection.closed and not self._closed:  # the server went away since
+                self.conn = self._connection = self._database.connect()
+            with self._connection.cursor(binary=True, row_factory=dict_row) as cursor:
+                if not pipeline:
+                    yield cursor
+                    return
+                with self._connection.transaction():
+                    yield cursor

@@ -62,7 +62,7 @@ class PostgresDatabase:
         self.lock = threading.RLock()
         self.url = url
         self._closed = False
-        self._name = _shown(url)
+        self._name = shown(url)
         with self.errors():
             self.connection = self.connect()
         self.plain = _Statements(self.connection)
@@ -90,6 +90,7 @@ class PostgresDatabase:
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """Return all rows of a query as dictionaries."""
         with self.lock, self.errors():
+            self._again()
             cursor = self.plain.execute(sql, values)
             names = [column.name for column in cursor.description]
             rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
@@ -104,8 +105,29 @@ class PostgresDatabase:
     @contextlib.contextmanager
     def write(self) -> Iterator[_Statements]:
         """Hold a write transaction: committed and on disk at the end, undone by any exception."""
-        with self.lock, self.errors(), self.connection.transaction():
-            yield self.plain
+        with self.lock, self.errors():
+            self._again()
+            with self.connection.transaction():
+                yield self.plain
+
+    def _again(self) -> None:
+        """Connect anew where the server went away since the last call, and take the conversations that were held.
+
+        Raises:
+            StoreError: it is still away, or another process has taken one of them meanwhile.
+        """
+        if self._closed or not self.connection.closed:
+            return
+        connection = self.connect()
+        for thread_id in sorted(self._holding):
+            if not _scalar(connection, "SELECT pg_try_advisory_lock(%s)", (_place(thread_id),)):
+                connection.close()
+                raise StoreError(
+                    f"{self.name}: the connection was lost, and another process has taken thread '{thread_id}' over; "
+                    "go on there, or with --resume when it has ended"
+                )
+        self.connection = connection
+        self.plain = _Statements(connection)
 
     def keep_room(self) -> None:
         """Do nothing: the disk is the server's."""
@@ -143,6 +165,17 @@ class PostgresDatabase:
         """Return those of LangGraph's tables that exist."""
         sql = "SELECT tablename FROM pg_tables WHERE schemaname = ? AND tablename IN (?,?,?) ORDER BY tablename"
         return [row["tablename"] for row in self.rows(sql, (SCHEMA, *_TABLES))]
+
+    def size(self) -> int:
+        """Return how many bytes the tables take on the server, with their indexes."""
+        sql = (
+            "SELECT COALESCE(SUM(pg_total_relation_size(pg_class.oid)), 0) AS size FROM pg_class"
+            " JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE nspname = ? AND relkind = 'r'"
+        )
+        return int((self.row(sql, (SCHEMA,)) or {})["size"])
+
+    def vacuum(self) -> None:
+        """Do nothing: the server does that by itself."""
 
     def close(self) -> None:
         """Close it; idempotent."""
@@ -227,7 +260,7 @@ class PostgresStore(SqlStore):
         super().__init__(self._postgres, clock=clock)
 
     def _make_saver(self) -> BaseCheckpointSaver[str]:
-        from agentkit.store.postgres_saver import PostgresSaver  # noqa: PLC0415  langgraph: half a second
+        from agentkit.store.postgres.saver import PostgresSaver  # noqa: PLC0415  langgraph: half a second
 
         return PostgresSaver(self._postgres)
 
@@ -263,7 +296,12 @@ def _scalar(connection: psycopg.Connection[Any], sql: str, values: Sequence[Any]
     return None if row is None else row[0]
 
 
-def _shown(url: str) -> str:
+def shown(url: str) -> str:
+    """Return the address of server and database without user and password.
+
+    Raises:
+        StoreError: it is no address.
+    """
     try:
         parts = conninfo.conninfo_to_dict(url)
     except psycopg.ProgrammingError as error:
