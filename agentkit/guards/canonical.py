@@ -100,19 +100,27 @@ def output_digest(text: str) -> str:
     return hashlib.sha256(masked(text).encode("utf-8", "replace")).hexdigest()
 
 
-@lru_cache(maxsize=1_024)
 def error_fingerprint(outcome: Failed) -> str:
     """Return a text that errors of the same cause share, whatever numbers, paths and names they quote."""
-    text = masked(outcome.text[:2_000])
-    for pattern, mask in _LOOSE:
-        text = pattern.sub(mask, text)
-    return f"{outcome.kind} {text[:300]}"
+    return f"{outcome.kind} {_loosened(outcome.text[:2_000])[:300]}"
+
+
+def is_infrastructure(outcome: Failed) -> bool:
+    """Whether the world was in the way (overload, time-outs, connections), not the call."""
+    return outcome.kind == "timeout" or (outcome.kind == "error" and _is_weather(outcome.text[:2_000]))
 
 
 @lru_cache(maxsize=1_024)
-def is_infrastructure(outcome: Failed) -> bool:
-    """Whether the world was in the way (overload, time-outs, connections), not the call."""
-    return outcome.kind == "timeout" or (outcome.kind == "error" and bool(_INFRASTRUCTURE.search(outcome.text[:2_000])))
+def _loosened(text: str) -> str:
+    text = masked(text)
+    for pattern, mask in _LOOSE:
+        text = pattern.sub(mask, text)
+    return text
+
+
+@lru_cache(maxsize=1_024)
+def _is_weather(text: str) -> bool:
+    return bool(_INFRASTRUCTURE.search(text))
 
 
 @lru_cache(maxsize=1_024)

@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from agentkit.agent import Agent
-from agentkit.config import PolicySettings, RunSettings, Settings
+from agentkit.config import DelegateSettings, PolicySettings, RunSettings, Settings
 from agentkit.engine.scripted import DEFAULT
 from agentkit.errors import EngineError
 from agentkit.events import Event
 from agentkit.protocols import Guard, Reply, Request, Store, Tool
 from agentkit.store import open_store
 from agentkit.testing import ScriptedEngine
+from agentkit.tools import delegate
 from agentkit.types import (
     Done,
     Effect,
@@ -45,8 +46,10 @@ PATHS: tuple[Path_, ...] = get_args(Path_)
 SETTINGS = Settings(
     run=RunSettings(max_turns=90, max_tool_calls=400, max_tokens=None, timeout_s=None, poll_s=(0.0,)),
     policy=PolicySettings(mode="yolo"),
+    delegate=DelegateSettings(enabled=True, max_depth=2, max_children=4, max_runs=8),
 )
 GOAL = "Do the work"
+PART = "Look into part"
 LOST_AFTER = 3  # replies, on the resumed path
 Act = Callable[[Mapping[str, Any], int], Outcome]  # arguments, and how many calls of the tool came before
 Model = Callable[[int], Step]
@@ -395,6 +398,22 @@ LOOPS: tuple[Script, ...] = (
     ),
     loop("replies that are cut off", lambda: [reads()], cycle(call("read_file", path="cut off")), "cut_off", 0, 1),
     loop(
+        "handing on one helper after the other",
+        lambda: [delegate],
+        lambda n: call("delegate", goal=f"{PART} {n} of it"),
+        "same_error failing",
+        4,
+        4,
+    ),
+    loop(
+        "handing on the very task",
+        lambda: [delegate],
+        lambda n: call("delegate", goal=GOAL + "!" * n),
+        "same_error repeats",
+        0,
+        4,
+    ),
+    loop(
         "one call fifty times in one step",
         lambda: [reads()],
         cycle(Step(kind="calls", calls=(ToolCall(id="", tool="read_file", arguments={"path": "a"}),) * 50)),
@@ -614,10 +633,13 @@ class Played:
     executed: int = 0  # calls that ran
     seconds: float = 0.0
 
+    ended: str = ""  # how the run of the script ended, or the sub-run it was
+    detail: str = ""
+
     @property
     def stopped(self) -> bool:
         """Whether a guard ended it."""
-        return self.result.stop_reason is StopReason.LOOP
+        return self.ended == StopReason.LOOP
 
 
 class Cutting(ScriptedEngine):
@@ -648,8 +670,10 @@ class Playing:
             return (
                 final("handed on")
                 if any(m.type == "tool" for m in request.messages)
-                else call("delegate", task="Go through it")
+                else call("delegate", goal="Go through it")
             )
+        if _asked(request).startswith(PART):
+            return final(said(_asked(request)))
         if self.path == "resumed" and self.replies >= LOST_AFTER * (self.lost + 1):
             self.lost += 1
             raise EngineError("the process is lost here")
@@ -686,7 +710,9 @@ def play(
     engine = Cutting([playing] * 2_000, capabilities=replace(DEFAULT, context=10_000_000, branches=False))
     own = store if store is not None else open_store(url=":memory:")
     heard: list[tuple[Event, int]] = []
-    tools = [*script.tools(), *_delegates(path)]
+    tools = list(script.tools())
+    if path == "sub-run" and delegate not in tools:
+        tools.append(delegate)
 
     def agent() -> Agent:
         return Agent(engine, tools, settings=SETTINGS, store=own, guards=guards, system="", workspace=workspace)
@@ -699,19 +725,24 @@ def play(
     return _played(playing, result, heard)
 
 
-def _delegates(path: str) -> list[Tool]:
-    if path != "sub-run":
-        return []
-    raise NotImplementedError  # replaced below, where the tool is there
+def _inner(event: Event) -> Event:
+    """Return the event of a sub-run that a parent's event wraps; others as they are."""
+    wrapped = event.data.get("event")
+    return event if wrapped is None else replace(event, type=wrapped["type"], data=wrapped)
 
 
 def _played(playing: Playing, result: RunResult, heard: Sequence[tuple[Event, int]]) -> Played:
     played = Played(playing.script.name, playing.path, result, playing.replies)
-    for event, replies in heard:
-        if event.type == "tool_use":
+    played.ended, played.detail = result.stop_reason.value, result.detail
+    for outer, replies in heard:
+        event = _inner(outer)
+        if event.type == "tool_use" and event.data["tool"] != "delegate":
             played.executed += 1
         if event.type == "guard":
             played.words.append(str(event.data["verdict"]))
+            played.detail = str(event.data["text"])
             if played.seen_after is None:
                 played.seen_after, played.detector = replies, str(event.data["detector"])
+        if event.type == "run_ended" and playing.path == "sub-run" and event.data.get("depth") == 1:
+            played.ended = str(event.data["stop_reason"])
     return played
