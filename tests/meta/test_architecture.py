@@ -33,7 +33,12 @@ ACQUAINTED = {("agentkit.engine", "agentkit.models")}
 # Third-party packages and the only modules that may import them.
 PLUGINS = ("agentkit_training", "agentkit_synthesis", "agentkit_vision")
 DOORS = {
-    "langgraph": ("agentkit.graph", "agentkit.store", "agentkit.agent"),
+    "langgraph": (
+        "agentkit.graph",
+        "agentkit.store",
+        "agentkit.agent",
+        "agentkit.guards.middleware",
+    ),  # the last for types
     "llama_cpp": ("agentkit.engine.llama", "agentkit_training.quantize"),  # until the engine has a door for that
     "torch": PLUGINS,
     "transformers": PLUGINS,
@@ -55,6 +60,8 @@ PUBLIC = {
     "agentkit.events",
     "agentkit.extensions",
     "agentkit.failpoints",
+    "agentkit.guards",
+    "agentkit.guards.middleware",
     "agentkit.jobs",
     "agentkit.messages",
     "agentkit.models",

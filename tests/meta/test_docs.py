@@ -108,7 +108,7 @@ def shown(value: Any) -> str:
         case bool():
             return str(value).lower()
         case tuple():
-            return ", ".join(value) or "none"
+            return ", ".join(map(str, value)) or "none"
         case _:
             return str(value) or '""'
 
