@@ -42,7 +42,7 @@ from agentkit.runs import (
     start_of,
 )
 from agentkit.store import checkpointer, open_store
-from agentkit.tools import Registry, as_tool
+from agentkit.tools import Registry, as_tool, with_delegate
 from agentkit.types import UNFINISHED, RunResult, StopReason, Task
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Agent:
         if self._tools is not None:
             return Registry([as_tool(tool) for tool in self._tools])
         tools, _ = extensions.load_tools(self.settings)
-        return Registry(tools)
+        return Registry(with_delegate(tools, self.settings.delegate))
 
     @cached_property
     def store(self) -> Store:
@@ -376,6 +376,7 @@ class Agent:
             cancel=cancel,
             asks=self.asks,
             attended=self._approve is not None,
+            graph=self.graph,
         )
 
     def _row(self, state: Mapping[str, Any]) -> dict[str, Any]:

@@ -89,6 +89,16 @@ class PolicySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DelegateSettings:
+    """Whether a model may hand parts of its task to sub-runs, and to how many."""
+
+    enabled: bool = False  # adds the tool `delegate` to those of the plugins
+    max_depth: int = 1  # sub-runs of sub-runs: 1 means that a sub-run has none of its own
+    max_children: int = 4  # sub-runs of one run
+    max_runs: int = 8  # sub-runs of a run, and of theirs, in all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSettings:
     """Where runs, threads and the ledger are kept."""
 
@@ -112,6 +122,7 @@ class Settings:
     engine: EngineSettings = EngineSettings()
     run: RunSettings = RunSettings()
     policy: PolicySettings = PolicySettings()
+    delegate: DelegateSettings = DelegateSettings()
     store: StoreSettings = StoreSettings()
     extensions: ExtensionSettings = ExtensionSettings()
     plugins: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -175,6 +175,7 @@ class Failed:
 
     text: str
     kind: str = "error"  # "error" | "timeout" | "invalid" | "denied" | "unknown_tool" | "unknown_outcome"
+    data: Any = None  # JSON-serialisable, for programs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -104,6 +104,10 @@ def plugin_tools(settings: config.Settings) -> list[Tool]:
     tools, broken = load_tools(settings)
     for why in dict.fromkeys(str(item.error) for item in broken):  # two that share a name share the reason
         say(f"agentkit: {why}; going on without it", faint=True)
+    if settings.delegate.enabled:
+        from agentkit.tools import with_delegate
+
+        return with_delegate(tools, settings.delegate)
     return tools
 
 

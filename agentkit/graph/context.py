@@ -36,6 +36,9 @@ class RunContext:
     attended: bool = False  # a person can answer now
     epoch: int = 0  # of the thread's lease: what the ledger refuses when another process has taken over
     clock: Callable[[], float] = time.monotonic
+    graph: Any = None  # the compiled state machine, for sub-runs
+    root_id: str = ""  # of a sub-run: the run that it belongs to
+    goals: tuple[str, ...] = ()  # of a sub-run: the user's task, the goals in between, and its own
     mark: list[float] = field(default_factory=list)  # when spent time was last added up
     refused: list[dict[str, Any]] = field(default_factory=list)  # calls made by tools that policy did not allow
 

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from agentkit.graph import subruns
 from agentkit.graph.context import RunContext
 from agentkit.graph.outcomes import from_dict, to_dict
 from agentkit.graph.polling import polled
@@ -56,7 +57,7 @@ def perform(
     digest = hashlib.sha256(call_key(call.tool, dict(call.arguments)).encode()).hexdigest()
     row = EffectRow(
         effect_id=identity,
-        run_id=context.run_id,
+        run_id=context.root_id or context.run_id,
         tool=call.tool,
         args_digest=digest,
         state="intent",
@@ -77,7 +78,11 @@ def perform(
     outcome = polled(
         tool, call, lambda: _run_reviewed(tool, call, tool_context, reviewed), tool_context, state, context
     )
+    if subruns.waits(tool, outcome):
+        return outcome, 0.0
     context.store.complete(identity, json.dumps(to_dict(outcome), ensure_ascii=False, default=str))
+    if subruns.is_delegate(tool):
+        subruns.forget(identity, context)
     return outcome, time.monotonic() - started
 
 
@@ -118,10 +123,10 @@ def _repeatable(tool: Tool) -> bool:
 
 def _left_unknown(row: EffectRow, context: RunContext) -> bool:
     """Whether the run has a call like this one whose outcome nobody knows: the model must not try it blindly again."""
-    unknown = context.store.effects(context.run_id, state="unknown")
+    unknown = context.store.effects(row.run_id, state="unknown")
     if not any((other.tool, other.args_digest) == (row.tool, row.args_digest) for other in unknown):
         return False
-    return all(other.effect_id != row.effect_id for other in context.store.effects(context.run_id))  # else it is known
+    return all(other.effect_id != row.effect_id for other in context.store.effects(row.run_id))  # else it is known
 
 
 def _unknown(tool: Tool) -> Failed:
@@ -168,6 +173,7 @@ def _tool_context(tool: Tool, identity: str, state: RunState, context: RunContex
         deadline=context.deadline(state["spent"]),
         emit=context.emit,
         call=nested,
+        delegate=lambda goal, cancel: subruns.start(goal, cancel, identity, state, context),
         engine=context.engine,
         store=context.store,
         settings=plugin_settings(tool, context),

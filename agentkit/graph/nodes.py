@@ -17,9 +17,10 @@ from typing import Any
 
 from langchain_core.messages import AIMessage
 from langgraph.runtime import Runtime
+from langgraph.types import interrupt
 
 from agentkit.errors import AgentkitError, ContextFull, DeadlineExceeded, ExtensionError
-from agentkit.graph import effects, guarding, observing
+from agentkit.graph import effects, guarding, observing, subruns
 from agentkit.graph.answering import conclude, wrap_up
 from agentkit.graph.context import RunContext, add_spent, add_usage
 from agentkit.graph.outcomes import to_dict
@@ -142,6 +143,9 @@ def act(state: RunState, runtime: Runtime[RunContext]) -> Change:
         call = ToolCall(id=item["id"], tool=item["tool"], arguments=item["arguments"])
         context.emit("tool_use", {"id": call.id, "tool": call.tool, "arguments": item["arguments"]})
         outcome, seconds = effects.perform(call, index, state, context, reviewed=item.get("digest", ""))
+        while subruns.waits(context.tools.get(call.tool), outcome):
+            interrupt(subruns.question(outcome, context))
+            outcome, seconds = effects.perform(call, index, state, context, reviewed=item.get("digest", ""))
         done.append({**item, "outcome": to_dict(outcome), "seconds": seconds})
     refused, context.refused[:] = list(context.refused), []
     return {"calls": done, "blocked": [*state["blocked"], *refused]} if refused else {"calls": done}
@@ -157,6 +161,8 @@ def observe(state: RunState, runtime: Runtime[RunContext]) -> Change:
         "effects": state["spent"].get("effects", 0)
         + sum(call["verdict"] == "allow" and guarding.changes_something(call, context) for call in state["calls"]),
     }
+    change |= subruns.settle(state, context, spent)
+    spent = change["spent"]
     verdict = guarding.judged(change["history"], spent, context)
     if state.get("ended"):  # an approval ran out of time
         return {**change, "spent": spent, "calls": []}

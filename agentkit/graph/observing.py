@@ -7,6 +7,7 @@ from typing import Any
 from langchain_core.messages import AnyMessage
 
 from agentkit.errors import StoreError
+from agentkit.graph import subruns
 from agentkit.graph.context import RunContext
 from agentkit.graph.history import History, plain
 from agentkit.graph.outcomes import from_dict
@@ -32,7 +33,7 @@ def record(state: RunState, context: RunContext) -> Change:
         result = cap(outcome.text, number, context)
         results.append(result)
         shown = outcome if result["path"] is None else type(outcome)(**{**_fields(outcome), "text": result["text"]})
-        messages.append(result_message(call, shown, number=number, spec=tool.spec if tool else None))
+        messages.append(result_message(call, shown, number=number, spec=subruns.spec_of(tool, outcome)))
         failed = isinstance(outcome, Failed)
         steps.append(_step(item, outcome))
         seen = recorded(History(history), call, outcome, tool.spec if tool else None, seconds=item["seconds"])

@@ -91,10 +91,12 @@ def _asked(
 def _row(identity: str, call: ToolCall, context: RunContext, *, effect: str, verdict: Ask) -> Mapping[str, Any]:
     expiry = context.settings.policy.approval_expiry_s
     place = get_runtime().execution_info
+    root = context.store.run(context.root_id) if context.root_id else None  # of a sub-run: the run that can be resumed
+    thread = place.thread_id if place else None
     return {
         "id": identity,
-        "run_id": context.run_id,
-        "thread_id": place.thread_id if place else None,
+        "run_id": context.root_id or context.run_id,
+        "thread_id": root["thread_id"] if root else thread,
         "checkpoint_id": place.checkpoint_id if place else None,
         "tool": call.tool,
         "arguments": dict(call.arguments),

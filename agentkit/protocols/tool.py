@@ -30,6 +30,7 @@ class ToolContext:
     engine: Engine | None = None
     store: Store | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)  # the plugin's settings section
+    delegate: Callable[[str, CancelFlag], Outcome] | None = None  # do a goal in a sub-run; None: it cannot be done here
     results: Sequence[str] = ()  # earlier results of the conversation, for `$N`; from result 1
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from agentkit.tools.convert import as_tool, from_langchain, to_langchain
     from agentkit.tools.declare import tool
+    from agentkit.tools.delegating import delegate, with_delegate
     from agentkit.tools.output import decode, describe, looks_binary, was_cut
     from agentkit.tools.ranking import rank, shortlist
     from agentkit.tools.references import resolve_references
@@ -22,6 +23,7 @@ _HOMES = {
     "Registry": "registry",
     "as_tool": "convert",
     "decode": "output",
+    "delegate": "delegating",
     "describe": "output",
     "from_langchain": "convert",
     "looks_binary": "output",
@@ -31,6 +33,7 @@ _HOMES = {
     "shortlist": "ranking",
     "to_langchain": "convert",
     "tool": "declare",
+    "with_delegate": "delegating",
     "was_cut": "output",
 }
 
@@ -39,6 +42,7 @@ __all__ = [
     "Registry",
     "as_tool",
     "decode",
+    "delegate",
     "describe",
     "from_langchain",
     "looks_binary",
@@ -49,6 +53,7 @@ __all__ = [
     "to_langchain",
     "tool",
     "was_cut",
+    "with_delegate",
 ]
 
 

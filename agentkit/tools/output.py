@@ -151,7 +151,7 @@ def outcome_of(value: Any, *, limit: int, printed: str = "") -> Outcome:
         text = _capped(_text_of(value.text), limit)
         return Done(text=text, data=plain_data(value.data), artifacts=artifacts, state=state)
     if isinstance(value, Failed):
-        return Failed(text=cap(str(value.text), limit), kind=value.kind)
+        return Failed(text=cap(str(value.text), limit), kind=value.kind, data=plain_data(value.data))
     if isinstance(value, Pending):
         return replace(value, text=cap(value.text, limit))
     if value is None:
