@@ -42,7 +42,7 @@ from agentkit.runs import (
     start_of,
 )
 from agentkit.store import checkpointer, open_store
-from agentkit.tools import Registry, as_tool, with_delegate
+from agentkit.tools import Registry, as_tool, read_result, with_delegate
 from agentkit.types import UNFINISHED, RunResult, StopReason, Task
 
 if TYPE_CHECKING:
@@ -116,9 +116,11 @@ class Agent:
     def tools(self) -> Registry:
         """The tools the agent may use."""
         if self._tools is not None:
-            return Registry([as_tool(tool) for tool in self._tools])
-        tools, _ = extensions.load_tools(self.settings)
-        return Registry(with_delegate(tools, self.settings.delegate))
+            tools = [as_tool(tool) for tool in self._tools]
+        else:
+            tools = with_delegate(extensions.load_tools(self.settings)[0], self.settings.delegate)
+        taken = {tool.name for tool in tools}
+        return Registry([*tools, *(tool for tool in (read_result,) if tool.name not in taken)])
 
     @cached_property
     def store(self) -> Store:

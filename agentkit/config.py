@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args, get_type_hints
 
 from agentkit.errors import ConfigError
 from agentkit.settings_file import entries
+from agentkit.types import CONFINED, Confinement
 
 PROJECT_FILE = "agentkit.toml"
 ENV_PREFIX = "AGENTKIT_"
@@ -38,6 +39,7 @@ class EngineSettings:
     temperature: float = 0.0
     seed: int = 0
     offline: bool = False  # never download
+    trial: bool = True  # load a file that was not seen before in a child process first; sprout is known
     remote_model: str = ""  # the model's name on a remote server
     timeout_s: float = 120.0  # of one request to a remote server
 
@@ -113,6 +115,7 @@ class ExtensionSettings:
     enabled: bool = True
     only: tuple[str, ...] | None = None  # names; None: all
     disabled: tuple[str, ...] = ()
+    import_s: float = 30.0  # seconds for one to be imported, and to give its tools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +126,7 @@ class Settings:
     run: RunSettings = RunSettings()
     policy: PolicySettings = PolicySettings()
     delegate: DelegateSettings = DelegateSettings()
+    tools: Confinement = CONFINED
     store: StoreSettings = StoreSettings()
     extensions: ExtensionSettings = ExtensionSettings()
     plugins: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -177,6 +181,14 @@ def data_dir(environ: Mapping[str, str] = os.environ) -> Path:
     import platformdirs  # noqa: PLC0415  reached only where a path is needed
 
     return home(environ) or Path(platformdirs.user_data_dir("agentkit"))
+
+
+def cache_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of what can be made again."""
+    import platformdirs  # noqa: PLC0415  reached only where a path is needed
+
+    own = home(environ)
+    return own / "cache" if own else Path(platformdirs.user_cache_dir("agentkit"))
 
 
 def load(

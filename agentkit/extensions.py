@@ -6,8 +6,12 @@ Finding reads metadata only and runs nothing. Loading imports one extension; a f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from typing import Any
@@ -17,6 +21,9 @@ from agentkit.errors import DuplicateExtension, ExtensionError, MissingDependenc
 from agentkit.protocols import Tool
 
 GROUPS = ("agentkit.plugins", "agentkit.planners", "agentkit.prompts", "agentkit.commands")
+OWN = "agentkit-local"
+IMPORT_S = 30.0  # for an extension to be imported, and for a plugin to give its tools
+_TYPES = frozenset({"object", "array", "string", "number", "integer", "boolean", "null"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,15 +56,41 @@ class Extension:
     version: str
     entry: EntryPoint = field(repr=False, compare=False)
 
-    def load(self) -> Any:
-        """Import it; raise `ExtensionError` that says whose fault it is."""
+    def load(self, seconds: float = IMPORT_S) -> Any:
+        """Import it; raise `ExtensionError` that says whose fault it is.
+
+        Args:
+            seconds: after which it is left behind; what it prints goes to stderr meanwhile.
+        """
+        return in_time(
+            self.entry.load, seconds, f"{self.group} '{self.name}' from {self.dist} {self.version} failed to load"
+        )
+
+
+def in_time(work: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Return what a stranger's code gives; raise `ExtensionError` that begins with `what` if it fails or takes too long.
+
+    Nothing it does gets out: a thread of its own takes what it raises, and stdout, which belongs to the answer, is stderr
+    for it. A thread that hangs is left behind, and ends with the program.
+    """
+    box: list[Any] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
         try:
-            return self.entry.load()
-        except (Exception, SystemExit) as error:
-            raise ExtensionError(
-                f"{self.group} '{self.name}' from {self.dist} {self.version} failed to load: "
-                f"{type(error).__name__}: {error}"
-            ) from error
+            box.append(work())
+        except BaseException as error:  # noqa: BLE001  also SystemExit, and Ctrl-C of its own making
+            failed.append(error)
+
+    thread = threading.Thread(target=run, name="agentkit-extension", daemon=True)
+    with contextlib.redirect_stdout(sys.stderr):
+        thread.start()
+        thread.join(seconds)
+    if thread.is_alive():
+        raise ExtensionError(f"{what}: it was not done within {seconds:g} s, and was left behind")
+    if failed:
+        raise ExtensionError(f"{what}: {type(failed[0]).__name__}: {failed[0]}") from failed[0]
+    return box[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +142,7 @@ def load_plugins(settings: ExtensionSettings) -> tuple[dict[str, Plugin], list[B
         if not _wanted(name, settings):
             continue
         try:
-            plugin = extension.load()
+            plugin = extension.load(settings.import_s)
             if not isinstance(plugin, Plugin):
                 raise ExtensionError(
                     f"agentkit.plugins '{name}' from {extension.dist} is a {type(plugin).__name__}, "
@@ -136,14 +169,16 @@ def load_tools(settings: Settings) -> tuple[list[Tool], list[Broken]]:
     """
     plugins, broken = load_plugins(settings.extensions)
     tools: dict[str, Tool] = {}
-    for name, plugin in plugins.items():
-        extension = installed("agentkit.plugins")[name]
+    found = installed("agentkit.plugins")
+    for name in sorted(plugins, key=lambda name: found[name].dist != OWN):  # nobody takes a name from agentkit's own
+        plugin, extension = plugins[name], found[name]
         known = section_of(name, plugin, settings)
+        what = f"plugin '{name}' from {extension.dist} cannot give its tools"
         try:
-            offered = {tool.name: replace(tool, settings=known) for tool in plugin.tools()}
-        except (Exception, SystemExit) as error:  # noqa: BLE001  a stranger's code
-            text = f"plugin '{name}' from {extension.dist} cannot give its tools: {type(error).__name__}: {error}"
-            broken.append(Broken(extension=extension, error=ExtensionError(text)))
+            given = in_time(partial(_tools_of, plugin), settings.extensions.import_s, what)
+            offered = {tool.name: replace(tool, settings=known) for tool in _sound(given, what)}
+        except ExtensionError as error:
+            broken.append(Broken(extension=extension, error=error))
             continue
         taken = sorted(tools.keys() & offered.keys())
         if taken:
@@ -152,6 +187,33 @@ def load_tools(settings: Settings) -> tuple[list[Tool], list[Broken]]:
             continue
         tools |= offered
     return list(tools.values()), broken
+
+
+def _tools_of(plugin: Plugin) -> list[Any]:
+    return list(plugin.tools())
+
+
+def _sound(given: Sequence[Any], what: str) -> Sequence[Tool]:
+    """Return the tools, whose schemas can at least be told from nonsense; raise `ExtensionError` otherwise."""
+    names: set[str] = set()
+    for tool in given:
+        if not isinstance(tool, Tool):
+            raise ExtensionError(f"{what}: {type(tool).__name__} is no Tool; declare it with @agentkit.tool")
+        schema: Any = tool.spec.parameters
+        fields = (
+            schema.get("properties", {}) if isinstance(schema, Mapping) and schema.get("type") == "object" else None
+        )
+        if not isinstance(fields, Mapping) or not all(isinstance(f, Mapping) and _typed(f) for f in fields.values()):
+            raise ExtensionError(f"{what}: the parameters of '{tool.name}' are no JSON Schema of an object")
+        if tool.name in names:
+            raise ExtensionError(f"{what}: two of them are called '{tool.name}'")
+        names.add(tool.name)
+    return given
+
+
+def _typed(schema: Mapping[str, Any]) -> bool:
+    kinds = schema.get("type", "string")
+    return all(isinstance(kind, str) and kind in _TYPES for kind in (kinds if isinstance(kinds, list) else [kinds]))
 
 
 def section_of(name: str, plugin: Plugin, settings: Settings) -> dict[str, Any]:

@@ -111,6 +111,21 @@ Grounding = Literal[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Confinement:
+    """How tools in processes of their own are held. None means no limit."""
+
+    memory_mb: int | None = 4_096  # of address space, where the kernel limits it (Linux)
+    file_mb: int | None = 1_024  # of one file that is written
+    processes: int | None = 256  # more than the user has running; root is not limited
+    cpu_s: float | None = 600.0  # of one call
+    start_s: float = 30.0  # for a worker to start and to import its tool
+    sandbox: Literal["auto", "off", "require"] = "auto"  # bubblewrap: where it works, never, or nothing without it
+
+
+CONFINED = Confinement()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ToolRules:
     """What a tool does, can and needs. A tool that says nothing is irreversible with egress."""
 
@@ -123,6 +138,7 @@ class ToolRules:
     undo: bool = False  # can take back what it did
     reconcile: bool = False  # can ask the world whether an effect took place
     timeout_s: float = 30.0
+    idle_s: float | None = None  # of saying nothing, in a worker: then it counts as hanging; None: as long as it takes
     max_output_chars: int = 20_000
     polls: bool = False  # calling it again and again is how it is meant to be used
     failure_is_data: bool = False  # a failing result is information (test runners, grep)

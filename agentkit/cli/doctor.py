@@ -83,6 +83,7 @@ def _checks(no_load: bool) -> dict[str, Check]:
         "database": _database,
         "settings": _settings,
         "extensions": _extensions,
+        "sandbox": _sandbox,
         "terminal": _terminal,
     }
 
@@ -194,6 +195,29 @@ def _extensions() -> Iterator[Finding]:
     yield Finding(check="extensions", status="ok", text=f"{len(tools)} tools: {', '.join(t.name for t in tools)}")
     for item in broken:
         yield Finding(check="extensions", status="warn", text=str(item.error))
+
+
+def _sandbox() -> Iterator[Finding]:
+    from agentkit import config
+    from agentkit.tools.children import NO_BOUNDARY, bubblewrap
+
+    wanted = config.load().settings.tools.sandbox
+    if wanted == "off":
+        yield Finding(check="sandbox", status="warn", text=f"tools.sandbox is off: {NO_BOUNDARY}")
+    elif found := bubblewrap():
+        text = f"{found}: tools in workers see no home, write only to the workspace, and have a network only if they say so"
+        yield Finding(check="sandbox", status="ok", text=text)
+    else:
+        how = (
+            "install bubblewrap (apt install bubblewrap)"
+            if sys.platform == "linux"
+            else "there is none for this system"
+        )
+        yield Finding(
+            check="sandbox",
+            status="fail" if wanted == "require" else "warn",
+            text=f"no bubblewrap that works here, so {NO_BOUNDARY}; {how}",
+        )
 
 
 def _terminal() -> Iterator[Finding]:

@@ -24,6 +24,9 @@ def command() -> None:
     agentkit models
     agentkit models pull hf:bartowski/Llama-3.2-3B-Instruct-GGUF:Q4_K_M
     agentkit models info model.gguf
+
+    A file that was not seen before is loaded in a child process first, once, so that a damaged one or too little memory
+    is an error and not the end of the program (engine.trial).
     agentkit run -m model.gguf "What is 15% of 200?"
     """
 

@@ -25,7 +25,7 @@ def open_engine(settings: EngineSettings) -> Engine:
     Raises:
         ModelError: the model cannot be had or loaded.
     """
-    from agentkit.models import resolve  # noqa: PLC0415  models know engines' names, and load late as well
+    from agentkit.models import WEIGHTS, resolve  # noqa: PLC0415  models know engines' names, and load late as well
 
     found = resolve(settings.model, offline=settings.offline)
     if found.kind == "scripted":
@@ -38,10 +38,15 @@ def open_engine(settings: EngineSettings) -> Engine:
         return RemoteEngine(
             str(found.url), model=settings.remote_model, context=settings.context, timeout_s=settings.timeout_s
         )
+    path = _path(found.path, settings.model)
+    if settings.trial and not path.is_relative_to(WEIGHTS):
+        from agentkit.engine.trial import try_model  # noqa: PLC0415
+
+        try_model(path, settings)
     from agentkit.engine.llama import LlamaEngine  # noqa: PLC0415  llama.cpp: 0.3 s
 
     return LlamaEngine(
-        _path(found.path, settings.model),
+        path,
         context=settings.context,
         threads=settings.threads,
         gpu_layers=settings.gpu_layers,

@@ -177,6 +177,7 @@ def _tool_context(tool: Tool, identity: str, state: RunState, context: RunContex
         engine=context.engine,
         store=context.store,
         settings=plugin_settings(tool, context),
+        confine=context.settings.tools,
         results=[full_text(result) for result in state.get("results", [])],
     )
 

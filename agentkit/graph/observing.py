@@ -15,6 +15,7 @@ from agentkit.graph.state import CallState, Result, RunState
 from agentkit.guards import recorded
 from agentkit.messages import result_message
 from agentkit.tools.output import note_of, was_cut
+from agentkit.tools.paging import NAME as READ_RESULT
 from agentkit.types import Failed, Outcome, ToolCall
 
 Change = dict[str, Any]
@@ -63,9 +64,10 @@ def cap(text: str, number: int, context: RunContext) -> Result:
         path.write_text(text, encoding="utf-8", errors="replace")
     except OSError as error:
         raise StoreError(f"{path}: a long result cannot be kept ({error.strerror}); make room, or mend it") from error
+    more = f"[{READ_RESULT} number={number} offset={limit * 2 // 3} reads on]\n" if READ_RESULT in context.tools else ""
     head, tail = text[: limit * 2 // 3], text[-(limit // 4) :]
     kept = "what was kept of it is" if was_cut(text) else "whole text"  # a tool's own limit came before ours
-    return Result(text=f"{head}{note_of(text)}[{kept} in {path}]\n{tail}", path=str(path))
+    return Result(text=f"{head}{note_of(text)}[{kept} in {path}]\n{more}{tail}", path=str(path))
 
 
 def _step(item: CallState, outcome: Outcome) -> dict[str, Any]:

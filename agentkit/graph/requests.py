@@ -19,6 +19,7 @@ from agentkit.guards import working_tokens
 from agentkit.messages import meta, note_message
 from agentkit.protocols import Request, Sampling
 from agentkit.tools import rank, shortlist
+from agentkit.tools.paging import NAME as READ_RESULT
 from agentkit.types import ToolSpec
 
 REPLY_TOKENS = 512  # kept free for the step
@@ -33,7 +34,11 @@ def build_request(state: RunState, context: RunContext, *, wrap_up: bool = False
     """Return the request for the next step; `wrap_up` allows a final answer only."""
     engine = context.settings.engine
     messages = list(state["messages"])
-    specs = () if wrap_up else choose_tools(messages, context)
+    specs = (
+        ()
+        if wrap_up
+        else choose_tools(messages, context, cut=any(result["path"] for result in state.get("results", [])))
+    )
     room = max(32, context.engine.capabilities.context // 4)
     most = min(REPLY_TOKENS, room) if wrap_up else _tokens_left(state, context, room)
     return Request(
@@ -51,9 +56,15 @@ def build_request(state: RunState, context: RunContext, *, wrap_up: bool = False
     )
 
 
-def choose_tools(messages: Sequence[BaseMessage], context: RunContext) -> tuple[ToolSpec, ...]:
-    """Return the tools to show, in their fixed order; a lexical shortlist when there are too many."""
-    specs = context.tools.specs
+def choose_tools(messages: Sequence[BaseMessage], context: RunContext, *, cut: bool = False) -> tuple[ToolSpec, ...]:
+    """Return the tools to show, in their fixed order; a lexical shortlist when there are too many.
+
+    Args:
+        messages: the conversation.
+        context: the run's.
+        cut: whether a result was shown cut, so that there is something to read on in.
+    """
+    specs = context.tools.specs if cut else tuple(spec for spec in context.tools.specs if spec.name != READ_RESULT)
     few = _tools_that_fit(specs, context)
     if len(specs) <= few:
         return specs

@@ -19,6 +19,7 @@ from agentkit.graph.state import CallState, RunState
 from agentkit.messages import is_tainted, own_words
 from agentkit.policy import Allow, Ask, Deny
 from agentkit.protocols import Tool
+from agentkit.tools.paging import NAME as READ_RESULT  # offered where there is something to read on in
 from agentkit.tools.run import resolved
 from agentkit.types import Failed, ToolCall
 
@@ -32,7 +33,7 @@ def reviewed_call(item: CallState, index: int, state: RunState, context: RunCont
     """
     tool = context.tools.get(item["tool"])
     if tool is None:
-        names = ", ".join(spec.name for spec in context.tools.specs)
+        names = ", ".join(spec.name for spec in context.tools.specs if spec.name != READ_RESULT)
         return Failed(text=f"there is no tool '{item['tool']}'; there are: {names}", kind="unknown_tool")
     given = resolved(tool, item["arguments"], _results(tool, item, state))
     if isinstance(given, Failed):

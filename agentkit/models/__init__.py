@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from agentkit.models.names import ModelRef, ModelRow, known, pull, resolve
+from agentkit.models.names import WEIGHTS, ModelRef, ModelRow, known, pull, resolve
 
-__all__ = ["ModelRef", "ModelRow", "known", "pull", "resolve"]
+__all__ = ["WEIGHTS", "ModelRef", "ModelRow", "known", "pull", "resolve"]

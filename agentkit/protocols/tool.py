@@ -10,7 +10,7 @@ from typing import Any
 
 from agentkit.protocols.engine import CancelFlag, Engine
 from agentkit.protocols.store import Store
-from agentkit.types import Outcome, ToolSpec
+from agentkit.types import CONFINED, Confinement, Outcome, ToolSpec
 
 Emit = Callable[[str, Mapping[str, Any]], None]  # event type, payload
 
@@ -31,6 +31,7 @@ class ToolContext:
     store: Store | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)  # the plugin's settings section
     delegate: Callable[[str, CancelFlag], Outcome] | None = None  # do a goal in a sub-run; None: it cannot be done here
+    confine: Confinement = CONFINED  # for processes that it starts
     results: Sequence[str] = ()  # earlier results of the conversation, for `$N`; from result 1
 
 

@@ -9,16 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from agentkit.tools.children import Kept, scrubbed, stop_group, wrapped
     from agentkit.tools.convert import as_tool, from_langchain, to_langchain
     from agentkit.tools.declare import tool
     from agentkit.tools.delegating import delegate, with_delegate
     from agentkit.tools.output import decode, describe, looks_binary, was_cut
+    from agentkit.tools.paging import read_result
     from agentkit.tools.ranking import rank, shortlist
     from agentkit.tools.references import resolve_references
     from agentkit.tools.registry import Registry
     from agentkit.tools.run import Limits, run_call
 
 _HOMES = {
+    "Kept": "children",
     "Limits": "run",
     "Registry": "registry",
     "as_tool": "convert",
@@ -28,16 +31,21 @@ _HOMES = {
     "from_langchain": "convert",
     "looks_binary": "output",
     "rank": "ranking",
+    "read_result": "paging",
     "resolve_references": "references",
     "run_call": "run",
+    "scrubbed": "children",
     "shortlist": "ranking",
+    "stop_group": "children",
     "to_langchain": "convert",
     "tool": "declare",
-    "with_delegate": "delegating",
     "was_cut": "output",
+    "with_delegate": "delegating",
+    "wrapped": "children",
 }
 
 __all__ = [
+    "Kept",
     "Limits",
     "Registry",
     "as_tool",
@@ -47,13 +55,17 @@ __all__ = [
     "from_langchain",
     "looks_binary",
     "rank",
+    "read_result",
     "resolve_references",
     "run_call",
+    "scrubbed",
     "shortlist",
+    "stop_group",
     "to_langchain",
     "tool",
     "was_cut",
     "with_delegate",
+    "wrapped",
 ]
 
 

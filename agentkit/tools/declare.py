@@ -40,6 +40,7 @@ class Rules(TypedDict, total=False):
     undo: Function
     reconcile: Callable[[str, ToolContext], Outcome | None]
     timeout_s: float
+    idle_s: float | None
     max_output_chars: int
     polls: bool
     failure_is_data: bool

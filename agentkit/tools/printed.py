@@ -11,7 +11,7 @@ import hashlib
 import io
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -35,6 +35,8 @@ class Printed:
 
     def write(self, text: str) -> int:
         """Keep what there is room for."""
+        if on_write is not None:
+            on_write()
         self._new.append(text)
         self._new_size += len(text)
         if self._new_size > _CHUNK:
@@ -62,6 +64,7 @@ class Printed:
         self._tail = (self._tail + text)[-_TAIL:]
 
 
+on_write: Callable[[], None] | None = None  # of a worker: somebody waits for a sign of life
 _current: ContextVar[Printed | None] = ContextVar("printed", default=None)
 _lock = threading.Lock()
 _users = 0

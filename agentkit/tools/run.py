@@ -60,7 +60,7 @@ def run_call(tool: Tool, call: ToolCall, context: ToolContext, *, limits: Limits
     if rules.isolation == "worker":
         from agentkit.tools.worker import run_in_worker  # noqa: PLC0415  few runs have one
 
-        return run_in_worker(tool, arguments, replace(context, deadline=deadline), room=room, grace_s=limits.grace_s)
+        return run_in_worker(tool, arguments, context, seconds=seconds, room=room, grace_s=limits.grace_s)
     return _run_in_thread(tool, arguments, context, deadline, room, limits.grace_s)
 
 
@@ -93,7 +93,7 @@ def perform(tool: Tool, arguments: Mapping[str, Any], context: ToolContext, room
             outcome = Failed(text=cap(" ".join(str(error).split()), 1_000))
         except KeyboardInterrupt:
             outcome = Failed(text="KeyboardInterrupt: the tool interrupted itself")
-        except (Exception, SystemExit) as error:  # noqa: BLE001  a tool may raise anything
+        except BaseException as error:  # noqa: BLE001  a tool may raise anything, and only its own thread hears it
             outcome = Failed(text=one_line(error))
     said = printed.text
     if said and not (isinstance(outcome, Done) and outcome.text == said.strip()):

@@ -1,18 +1,15 @@
 """Run a program so that it, and whatever it starts, ends when it should.
 
-It gets a process group of its own, no stdin and a bare environment; its output is counted and capped while it is
+It gets a process group of its own, no stdin, a bare environment and limits; its output is counted and capped while it is
 read. On timeout or cancel the group is asked to end (TERM) and a second later made to (KILL).
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import select
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -21,18 +18,10 @@ from pathlib import Path
 from typing import IO, Literal
 
 from agentkit.protocols import CancelFlag
+from agentkit.tools import Kept, scrubbed, stop_group, wrapped
+from agentkit.types import CONFINED, Confinement
 
-_KEPT = 200_000  # bytes of the beginning, and as many of the end
-_TERM_GRACE_S = 1.0
 _POLL_S = 0.05
-_KEPT_VARIABLES = ("PATH", "HOME", "LANG", "TERM")
-
-# Linux kills the child when the thread that started it ends, however it ends. The wrapper asks for that and becomes
-# the program; a function between fork and exec would do the same, and may deadlock in a process with threads.
-_WRAPPER = (
-    "import ctypes,os,sys;ctypes.CDLL(None).prctl(1,9);"
-    "os.getppid()==int(sys.argv[1]) or sys.exit(1);os.execv(sys.argv[2],sys.argv[3:])"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +42,7 @@ def run_program(
     cancel: CancelFlag,
     max_bytes: int,
     child: Callable[[int], AbstractContextManager[None]] | None = None,
+    confine: Confinement = CONFINED,
 ) -> Completed:
     """Run `program` with `arguments` and return how it ended.
 
@@ -64,9 +54,10 @@ def run_program(
         cancel: set means stop.
         max_bytes: of output; a program that writes more is stopped.
         child: held while the program runs, by its pid: `ToolContext.child`.
+        confine: the kernel's limits for it.
     """
     process = subprocess.Popen(
-        _wrapped(program, arguments),
+        wrapped(program, arguments, confine),
         cwd=cwd,
         env=scrubbed(os.environ),
         stdin=subprocess.DEVNULL,
@@ -75,7 +66,7 @@ def run_program(
         start_new_session=True,
     )
     assert process.stdout is not None  # a pipe
-    kept = _Kept()
+    kept = Kept()
     try:
         with child(process.pid) if child is not None else contextlib.nullcontext():
             ended = _read(process, process.stdout, kept, deadline, cancel, max_bytes)
@@ -85,62 +76,10 @@ def run_program(
     return Completed(status=process.returncode, output=kept.output, ended=ended)
 
 
-def scrubbed(environ: os._Environ[str] | dict[str, str]) -> dict[str, str]:
-    """Return the few variables that a program needs; no keys, no tokens."""
-    kept = {name: environ[name] for name in _KEPT_VARIABLES if name in environ}
-    return {"PATH": os.defpath, "LANG": "C.UTF-8", **kept}
-
-
-def stop_group(process: subprocess.Popen[bytes]) -> None:
-    """End the process and its group: TERM, and KILL for what is still there a second later."""
-    until = time.monotonic() + _TERM_GRACE_S
-    if process.poll() is None and _signal(process.pid, signal.SIGTERM):
-        while process.poll() is None and time.monotonic() < until:
-            time.sleep(0.01)
-    _signal(process.pid, signal.SIGKILL)  # also children that outlived the program
-    process.wait()
-
-
-def _signal(group: int, number: int) -> bool:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, number)
-        return True
-    return False
-
-
-def _wrapped(program: str, arguments: Sequence[str]) -> list[str]:
-    if sys.platform != "linux" or not sys.executable:
-        return [program, *arguments]
-    name = Path(program).name
-    return [sys.executable, "-I", "-S", "-c", _WRAPPER, str(os.getpid()), program, name, *arguments]
-
-
-class _Kept:
-    """The beginning and the end of the output; of its middle, size and digest."""
-
-    def __init__(self) -> None:
-        self._head, self._tail, self.size = b"", b"", 0
-        self._digest = hashlib.sha256()
-
-    def add(self, chunk: bytes) -> None:
-        self.size += len(chunk)
-        self._digest.update(chunk)
-        room = _KEPT - len(self._head)
-        self._head += chunk[:room]
-        self._tail = (self._tail + chunk[max(room, 0) :])[-_KEPT:]
-
-    @property
-    def output(self) -> bytes:
-        if self.size == len(self._head) + len(self._tail):
-            return self._head + self._tail
-        note = f"\n[... cut: {self.size:,} bytes in all; SHA-256 {self._digest.hexdigest()} ...]\n"
-        return self._head + note.encode("ascii") + self._tail
-
-
 def _read(
     process: subprocess.Popen[bytes],
     stream: IO[bytes],
-    kept: _Kept,
+    kept: Kept,
     deadline: float,
     cancel: CancelFlag,
     max_bytes: int,

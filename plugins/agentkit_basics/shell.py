@@ -11,9 +11,9 @@ import time
 from collections.abc import Mapping, Sequence
 
 from agentkit.protocols import ToolContext
-from agentkit.tools import decode, tool
+from agentkit.tools import decode, scrubbed, tool
 from agentkit.types import Done, Failed, Outcome
-from agentkit_basics.process import Completed, run_program, scrubbed
+from agentkit_basics.process import Completed, run_program
 from agentkit_basics.settings import BasicsSettings
 
 TIMEOUT_S = 60.0
@@ -60,6 +60,7 @@ def run_command(command: str, context: ToolContext) -> Outcome:
             cancel=context.cancel,
             max_bytes=settings.max_command_bytes,
             child=context.child,
+            confine=context.confine,
         )
     except (OSError, ValueError) as error:
         return Failed(text=f"'{name}' could not be started: {error}")

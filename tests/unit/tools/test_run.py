@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import importlib
 import json
-import os
-import signal
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +18,6 @@ from agentkit.protocols import Tool, ToolContext
 from agentkit.tools import Limits, run_call, tool
 from agentkit.tools.convert import bare_context
 from agentkit.tools.output import was_cut
-from agentkit.tools.worker import close_workers
 from agentkit.types import Done, Failed, ToolCall, ToolSpec
 
 NO_LIMITS = Limits()
@@ -240,130 +233,3 @@ def test_every_result_can_be_stored(text: str) -> None:
     outcome.text.encode("utf-8")
     assert "\x00" not in json.dumps([outcome.text, outcome.data], ensure_ascii=False).encode("utf-8").decode()
     assert "\\u0000" not in json.dumps([outcome.text, outcome.data])
-
-
-# ── workers ──────────────────────────────────────────────────────────────────────────────────────
-
-_MODULE = '''
-import os, signal, subprocess, sys, time
-from agentkit.protocols import ToolContext
-from agentkit.tools import tool
-
-@tool(isolation="worker", timeout_s=20)
-def pid(context: ToolContext) -> str:
-    """Say who runs."""
-    print("this must not break the pipe")
-    os.write(1, b"nor this")
-    context.emit("tool_progress", {"at": 1})
-    return f"{os.getpid()} {context.call('other', {'a': 1}).text} {context.settings['s']}"
-
-@tool(isolation="worker", timeout_s=1.0)
-def hang(file: str) -> str:
-    """Hang, with a child."""
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
-    with open(file, "w") as out:
-        out.write(f"{os.getpid()} {child.pid}")
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    time.sleep(100)
-    return "never"
-
-@tool(isolation="worker", timeout_s=20)
-def die() -> str:
-    """Die."""
-    os.kill(os.getpid(), signal.SIGSEGV)
-    return "never"
-
-@tool(isolation="worker", timeout_s=20)
-def flood() -> str:
-    """Say much."""
-    return "z" * 50_000_000
-'''
-
-
-@pytest.fixture
-def workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    (tmp_path / "tools_in_workers.py").write_text(_MODULE)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    tools_in_workers = importlib.import_module("tools_in_workers")
-
-    yield tools_in_workers
-    close_workers()
-    sys.modules.pop("tools_in_workers")
-
-
-def gone(pid: int) -> bool:
-    for _ in range(100):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, 0)
-            state = Path(f"/proc/{pid}/stat")
-            if state.exists() and state.read_text().split()[2] == "Z":
-                return True
-            time.sleep(0.02)
-            continue
-        return True
-    return False
-
-
-def test_a_worker_is_another_process_kept_warm(workers: Any) -> None:
-    told: list[str] = []
-    context = replace(
-        bare_context(),
-        emit=lambda kind, data: told.append(kind),
-        call=lambda name, arguments: Done(text=f"{name}{arguments['a']}"),
-        settings={"s": "set"},
-    )
-    first = run(workers.pid, context)
-    assert first.text.endswith(" other1 set")
-    assert int(first.text.split()[0]) != os.getpid()
-    assert run(workers.pid, context) == first
-    assert "tool_progress" in told
-
-
-def test_a_worker_that_hangs_is_killed_with_its_children_and_replaced(workers: Any, tmp_path: Path) -> None:
-    file = tmp_path / "pids"
-    outcome = run(workers.hang, limits=Limits(grace_s=0.1), file=str(file))
-    assert outcome.kind == "timeout"
-    for pid in file.read_text().split():
-        assert gone(int(pid)), pid
-    assert len(run(workers.flood).text) <= 20_000
-
-
-def test_a_worker_that_dies_is_a_failure(workers: Any) -> None:
-    outcome = run(workers.die)
-    assert isinstance(outcome, Failed)
-    assert f"signal {int(signal.SIGSEGV)}" in outcome.text
-    assert isinstance(run(workers.flood), Done)
-
-
-def test_cancel_stops_a_worker(workers: Any, tmp_path: Path) -> None:
-    cancel = threading.Event()
-    file = tmp_path / "pids"
-
-    def when_started() -> None:
-        while not (file.exists() and len(file.read_text().split()) == 2):
-            time.sleep(0.01)
-        cancel.set()
-
-    threading.Thread(target=when_started, daemon=True).start()
-    with pytest.raises(Cancelled):
-        run(workers.hang, replace(bare_context(), cancel=cancel), Limits(grace_s=30), file=str(file))
-    assert gone(int(file.read_text().split()[0]))
-
-
-def test_a_worker_goes_when_its_program_is_killed(workers: Any, tmp_path: Path) -> None:
-    code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import tools_in_workers as t\n"
-        "from agentkit.tools import run_call, Limits\nfrom agentkit.tools.convert import bare_context\n"
-        "from agentkit.types import ToolCall\n"
-        "call = ToolCall(id='1', tool='hang', arguments={'file': sys.argv[2]})\n"
-        "run_call(t.hang, call, bare_context(), limits=Limits(grace_s=90))\n"
-    )
-    file = tmp_path / "pids"
-    program = subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(file)])
-    until = time.monotonic() + 20
-    while not (file.exists() and len(file.read_text().split()) == 2) and time.monotonic() < until:
-        time.sleep(0.02)
-    program.kill()
-    program.wait()
-    for pid in file.read_text().split():
-        assert gone(int(pid)), pid

@@ -1,0 +1,57 @@
+"""The inside of a trial: load a model, decode two tokens, say how it went. Run as a program by `agentkit.engine.trial`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from agentkit.errors import AgentkitError
+
+TOKENS = 2
+
+
+def main(argv: list[str]) -> int:
+    """Try the file `argv[0]` as `argv[1]` says (JSON); print one line of JSON."""
+    logging.basicConfig(stream=sys.stderr, level=logging.DEBUG, format="%(message)s")
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")  # if memory runs out, let it be this process
+    try:
+        _load(Path(argv[0]), json.loads(argv[1]))
+    except AgentkitError as error:
+        _say({"error": str(error), "kind": type(error).__name__})
+        return 0
+    except MemoryError:
+        _say({"error": f"{argv[0]}: there is not enough memory to load it", "kind": "ModelError"})
+        return 0
+    _say({"ok": True})
+    return 0
+
+
+def _say(answer: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(answer) + "\n")
+
+
+def _load(path: Path, how: dict[str, Any]) -> None:
+    from agentkit.engine.llama import LlamaEngine  # noqa: PLC0415  what it says on stderr is wanted
+    from agentkit.messages import user_message  # noqa: PLC0415
+    from agentkit.protocols import Request  # noqa: PLC0415
+    from agentkit.types import Task  # noqa: PLC0415
+
+    engine = LlamaEngine(path, cache_mb=0, **how)
+    try:
+        for _ in engine.stream(Request(messages=[user_message(Task.of("Hello"))], max_tokens=TOKENS)):
+            pass
+    finally:
+        engine.close()
+
+
+if __name__ == "__main__":
+    sys.stdout.flush()
+    status = main(sys.argv[1:])
+    sys.stdout.flush()
+    os._exit(status)  # nothing that is left to tidy up may change the verdict
