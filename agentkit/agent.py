@@ -14,14 +14,14 @@ import logging
 import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from agentkit import aio, config, extensions, failpoints, prompts
+from agentkit import aio, config, extensions, failpoints
+from agentkit.approvals import Approve, decision_about
 from agentkit.engine import open_engine
 from agentkit.errors import AgentkitError, Cancelled, UsageError
 from agentkit.events import Emitter, Event
@@ -38,8 +38,8 @@ from agentkit.runs import (
     refuse_unsupported,
     result_from,
     result_of_row,
+    row_of,
     start_again,
-    start_of,
 )
 from agentkit.store import checkpointer, open_store
 from agentkit.tools import Registry, as_tool, read_result, with_delegate
@@ -49,19 +49,6 @@ if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApprovalRequest:
-    """A call that a person must decide about; the decision binds to these very arguments."""
-
-    id: str
-    tool: str
-    arguments: Mapping[str, Any]
-    effect: str
-    why: str
-    once: bool = False  # the answer holds for this call alone: a destination is in doubt
-
-
-Approve = Callable[[ApprovalRequest], bool]
 OnEvent = Callable[[Event], None]
 
 
@@ -180,7 +167,11 @@ class Agent:
         with self.store.lease(ids.thread_id, ids.run_id) as epoch:
             if thread_id is not None:
                 self._leave_last_run(state, ids)
-            self.store.start_run(ids.run_id, ids.thread_id, self._row(state))
+            self.store.start_run(
+                ids.run_id,
+                ids.thread_id,
+                row_of(state, self.engine.capabilities, self.tools.specs, self.planner.name, self.settings),
+            )
             failpoints.reach("before_first_checkpoint")
             return self._drive(state, replace(ids, epoch=epoch), Listener(on_event, cancel))
 
@@ -351,7 +342,7 @@ class Agent:
             pending = [waiting.value for waiting in values.pop("__interrupt__", ())]
             if not pending:
                 return result_from(values, ids, self.engine)
-            decision = self._decide(pending[0])
+            decision = decision_about(pending[0], self.store, self._approve)
             if decision is None:
                 detail = f"{pending[0]['tool']} waits for approval {pending[0]['id']}"
                 return result_from({**values, "ended": {"reason": "needs_input", "detail": detail}}, ids, self.engine)
@@ -380,38 +371,6 @@ class Agent:
             attended=self._approve is not None,
             graph=self.graph,
         )
-
-    def _row(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the run's row: everything needed to say later what produced it."""
-        able = self.engine.capabilities
-        return {
-            "task": str(state["messages"][-1].content),
-            "start": start_of(state),
-            "model": able.model,
-            "model_sha256": able.fingerprint,
-            "dialect": able.dialect,
-            "adapters": list(able.adapters),
-            "tools": [spec.name for spec in self.tools.specs],
-            "planner": self.planner.name,
-            "seed": self.settings.engine.seed,
-            "version": version("agentkit-local"),
-            "prompts": prompts.versions(),
-            "plugins": {name: found.version for name, found in extensions.installed("agentkit.plugins").items()},
-        }
-
-    def _decide(self, pending: Mapping[str, Any]) -> str | None:
-        """Return how an approval was decided, or None while it is still open."""
-        row = self.store.approval(pending["id"])
-        if row is not None and row["state"] != "pending":
-            return str(row["state"])
-        if self._approve is None:
-            return None
-        request = ApprovalRequest(**{key: pending[key] for key in ("id", "tool", "arguments", "effect", "why", "once")})
-        decision = "approved" if self._approve(request) else "denied"
-        if self.store.resolve_approval(request.id, decision, "user"):
-            return decision
-        row = self.store.approval(pending["id"])
-        return str(row["state"]) if row is not None else "denied"  # somebody else was quicker, or time was
 
     def _emitter(self, ids: RunIds, listener: Listener) -> Emitter:
         def persist(event: Event) -> None:

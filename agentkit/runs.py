@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from typing import Any
 
+from agentkit import extensions, prompts
 from agentkit.config import Settings
 from agentkit.errors import (
     AgentkitError,
@@ -31,6 +33,7 @@ from agentkit.types import (
     StopReason,
     Task,
     TextPart,
+    ToolSpec,
     Usage,
 )
 
@@ -228,3 +231,23 @@ def _read_part(part: Part) -> Part:
         text = f"{text[:FILE_CHARS]}\n[… cut: the file has {part.path.stat().st_size} bytes]"
     source = Provenance(source=f"file:{part.path}", trust=part.provenance.trust)
     return TextPart(text=f"{part.path}:\n{text}", provenance=source)
+
+
+def row_of(
+    state: Mapping[str, Any], able: Capabilities, tools: Sequence[ToolSpec], planner: str, settings: Settings
+) -> dict[str, Any]:
+    """Return a run's row: everything needed to say later what produced it."""
+    return {
+        "task": str(state["messages"][-1].content),
+        "start": start_of(state),
+        "model": able.model,
+        "model_sha256": able.fingerprint,
+        "dialect": able.dialect,
+        "adapters": list(able.adapters),
+        "tools": [spec.name for spec in tools],
+        "planner": planner,
+        "seed": settings.engine.seed,
+        "version": version("agentkit-local"),
+        "prompts": prompts.versions(),
+        "plugins": {name: found.version for name, found in extensions.installed("agentkit.plugins").items()},
+    }

@@ -107,7 +107,7 @@ def _agent(case: Case, store: Any) -> Agent:
 
 
 def _task(case: Case) -> str:
-    return "do the work: " + ", ".join(f"out-{n}.txt" for n in range(case.calls))
+    return "write the files " + ", ".join(f"out-{n}.txt" for n in range(case.calls))  # destinations that are meant
 
 
 def _step(case: Case, numbers: Any) -> Step:
@@ -122,7 +122,7 @@ def _step(case: Case, numbers: Any) -> Step:
 
 def content(n: int) -> str:
     """Return what file `n` must hold in the end."""
-    return f"text number {n}\n" * 200
+    return "".join(f"{line} of text {n} is {line * line + n}\n" for line in range(200))
 
 
 def _work(case: Case) -> Tool:

@@ -22,7 +22,8 @@ from agentkit.errors import UsageError
 from agentkit.extensions import load_tools
 
 if TYPE_CHECKING:
-    from agentkit.agent import Agent, ApprovalRequest
+    from agentkit.agent import Agent
+    from agentkit.approvals import ApprovalRequest
     from agentkit.protocols import Engine, Store, Tool
 
 

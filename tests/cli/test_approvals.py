@@ -153,7 +153,7 @@ def test_always_is_no_answer_where_a_destination_is_in_doubt(monkeypatch: pytest
     import io
     import sys
 
-    from agentkit.agent import ApprovalRequest
+    from agentkit.approvals import ApprovalRequest
     from agentkit.cli.session import Asker
 
     def request(once: bool) -> ApprovalRequest:

@@ -14,7 +14,7 @@ LAYERS = """
     cli
     testing
     agent
-    runs
+    approvals  runs
     graph
     engine models tools guards policy prompts store jobs
     messages aio schema literals
