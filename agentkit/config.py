@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
 from agentkit.errors import ConfigError
-from agentkit.settings_file import entries
+from agentkit.settings_file import entries, find_project_file
 from agentkit.types import CONFINED, Confinement
 
-PROJECT_FILE = "agentkit.toml"
 ENV_PREFIX = "AGENTKIT_"
 
 
@@ -245,11 +244,6 @@ def section(kind: type[Any], given: Mapping[str, Any], name: str) -> dict[str, A
     """
     made = _table(kind, given, f"plugins.{name}", "the settings")
     return {item.name: getattr(made, item.name) for item in fields(kind)}
-
-
-def find_project_file(cwd: Path) -> Path | None:
-    """Return the nearest `agentkit.toml`, upwards from `cwd`."""
-    return next((path for folder in (cwd, *cwd.parents) if (path := folder / PROJECT_FILE).is_file()), None)
 
 
 def _sources(

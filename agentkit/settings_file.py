@@ -10,8 +10,14 @@ from typing import Any
 
 from agentkit.errors import ConfigError
 
+PROJECT_FILE = "agentkit.toml"
 _HEADER = re.compile(r"\s*\[{1,2}\s*([^\[\]]+?)\s*\]{1,2}\s*(?:#.*)?")
 _KEY = re.compile(r"\s*([\w\-.\"' ]+?)\s*=")
+
+
+def find_project_file(cwd: Path) -> Path | None:
+    """Return the nearest `agentkit.toml`, upwards from `cwd`."""
+    return next((path for folder in (cwd, *cwd.parents) if (path := folder / PROJECT_FILE).is_file()), None)
 
 
 def entries(path: Path) -> Iterator[tuple[str, Any, str]]:

@@ -13,6 +13,7 @@ import click
 from agentkit.cli.group import ListGroup
 from agentkit.cli.output import document, json_option, plain, table
 from agentkit.errors import UsageError
+from agentkit.settings_file import PROJECT_FILE, find_project_file
 
 
 class ShowGroup(ListGroup):
@@ -59,11 +60,11 @@ def path(as_json: bool) -> None:
     """Show which files are read, and where data is kept."""
     from agentkit import config
 
-    project = config.find_project_file(Path.cwd())
+    project = find_project_file(Path.cwd())
     user = config.config_dir() / "config.toml"
     found = {
         "user file": user,
-        "project file": project or Path.cwd() / config.PROJECT_FILE,
+        "project file": project or Path.cwd() / PROJECT_FILE,
         "data folder": config.data_dir(),
     }
     rows = [{"what": what, "there": place.exists(), "path": str(place)} for what, place in found.items()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agentkit.guards.canonical import REPEATED
+from agentkit.guards.canonical import BANNED, REPEATED
 from agentkit.protocols import HistoryItem
 from agentkit.types import Failed
 
@@ -28,4 +28,4 @@ def recent(history: Sequence[HistoryItem]) -> list[HistoryItem]:
 
 
 def _not_made(item: HistoryItem) -> bool:
-    return isinstance(item.outcome, Failed) and item.outcome.kind == REPEATED
+    return isinstance(item.outcome, Failed) and item.outcome.kind in {BANNED, REPEATED}
