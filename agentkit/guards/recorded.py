@@ -17,6 +17,7 @@ from agentkit.guards.window import recent
 from agentkit.protocols import AskUser, HistoryItem, Nudge, Replan
 from agentkit.types import Done, Effect, Failed, Outcome, ToolCall, ToolSpec
 
+NEAR = 32  # earlier calls that a new one is compared with: four laps of the longest cycle
 KEPT = 400  # characters of an output that the history holds; its digest is of the whole
 
 
@@ -108,6 +109,8 @@ def _class(item: HistoryItem, earlier: Sequence[HistoryItem], spec: ToolSpec | N
         if other.key == own or near(mine, canonical_arguments(other.call, spec)):
             return other.key or own
         seen.add(other.key)
+        if len(seen) == NEAR:
+            break
     return own
 
 
