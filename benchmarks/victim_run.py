@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
-from agentkit.agent import Agent, ApprovalRequest
+from agentkit.agent import Agent
+from agentkit.approvals import ApprovalRequest
 from agentkit.config import Settings
 from agentkit.extensions import load_tools
 from agentkit.protocols import Engine, Tool
