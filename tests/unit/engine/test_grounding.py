@@ -36,6 +36,7 @@ from agentkit.types import Done, Effect, Provenance, Step, Task, TextPart, ToolC
 
 EXAMPLES = int(os.environ.get("GROUNDING_EXAMPLES", "40"))  # for each dialect
 FORMS = ["plain", "llama3", "hermes", "hermes-coder"]
+NUMBER = "0|[1-9][0-9]*|[1-9][0-9]{0,2}(,[0-9]{3})+"  # "8," in quotes is none
 WALKS, LONGEST = 2, 1500  # steps drawn at random, and tokens of one
 
 
@@ -61,7 +62,7 @@ class Told:
 
 def told(text: str, *spans: str) -> Told:
     meant = {unicodedata.normalize("NFC", span).strip() for span in spans}
-    numbers = {int(span.replace(",", "")) for span in meant if re.fullmatch("0|[1-9][0-9,]*", span)}
+    numbers = {int(span.replace(",", "")) for span in meant if re.fullmatch(NUMBER, span)}
     return Told(text, meant - {""}, numbers)
 
 
