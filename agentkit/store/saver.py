@@ -12,16 +12,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import is_dataclass
 from enum import Enum
-from typing import Any
 
-from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from agentkit import failpoints, protocols, types
+from agentkit import protocols, types
+from agentkit.store.saver_base import SaverBase
 from agentkit.store.sqlite import SqliteDatabase
-from agentkit.store.threads import InThreads
 
 _CHECKPOINT_COLUMNS = "checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata"
 _WRITE_COLUMNS = "checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value"
@@ -44,7 +41,7 @@ def serializer() -> JsonPlusSerializer:
     return JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=allowed_types())
 
 
-class Saver(InThreads, SqliteSaver):
+class Saver(SaverBase, SqliteSaver):
     """The saver an agent uses. Shares the store's connection and lock; closes with the store."""
 
     def __init__(self, database: SqliteDatabase) -> None:
@@ -63,35 +60,6 @@ class Saver(InThreads, SqliteSaver):
             else:
                 with self._database.errors(), closing(self.conn.cursor()) as cursor:
                     yield cursor
-
-    def put(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-    ) -> RunnableConfig:
-        """Save a checkpoint."""
-        failpoints.reach("in_put")
-        return super().put(config, checkpoint, metadata, new_versions)
-
-    def put_writes(
-        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
-    ) -> None:
-        """Save what a node has written."""
-        failpoints.reach("in_put_writes")
-        super().put_writes(config, writes, task_id, task_path)
-
-    def list(
-        self,
-        config: RunnableConfig | None,
-        *,
-        filter: dict[str, Any] | None = None,
-        before: RunnableConfig | None = None,
-        limit: int | None = None,
-    ) -> Iterator[CheckpointTuple]:
-        """Return checkpoints, newest first; read as a whole, so that no lock is held in between."""
-        return iter([*super().list(config, filter=filter, before=before, limit=limit)])
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints and writes whose metadata names one of these runs."""

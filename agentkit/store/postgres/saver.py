@@ -7,18 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
-from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
 from langgraph.checkpoint.postgres import PostgresSaver as StockSaver
 from psycopg import Cursor
 from psycopg.rows import DictRow, dict_row
 
-from agentkit import failpoints
 from agentkit.store.postgres import PostgresDatabase
 from agentkit.store.saver import serializer
-from agentkit.store.threads import InThreads
+from agentkit.store.saver_base import SaverBase
 
 _COPIED = {
     "checkpoints": "checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata",
@@ -27,7 +23,7 @@ _COPIED = {
 }
 
 
-class PostgresSaver(InThreads, StockSaver):
+class PostgresSaver(SaverBase, StockSaver):
     """The saver an agent uses on Postgres; closes with the store."""
 
     def __init__(self, database: PostgresDatabase) -> None:
@@ -37,35 +33,6 @@ class PostgresSaver(InThreads, StockSaver):
         self._connection, self._database, self._closed = connection, database, False
         with database.errors(), database.alone(connection):
             self.setup()
-
-    def put(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-    ) -> RunnableConfig:
-        """Save a checkpoint."""
-        failpoints.reach("in_put")
-        return super().put(config, checkpoint, metadata, new_versions)
-
-    def put_writes(
-        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
-    ) -> None:
-        """Save what a node has written."""
-        failpoints.reach("in_put_writes")
-        super().put_writes(config, writes, task_id, task_path)
-
-    def list(
-        self,
-        config: RunnableConfig | None,
-        *,
-        filter: dict[str, Any] | None = None,
-        before: RunnableConfig | None = None,
-        limit: int | None = None,
-    ) -> Iterator[CheckpointTuple]:
-        """Return checkpoints, newest first; read as a whole, so that no lock is held in between."""
-        return iter([*super().list(config, filter=filter, before=before, limit=limit)])
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints and writes whose metadata names one of these runs."""

@@ -1,9 +1,9 @@
-"""The async half of a saver whose sync half blocks."""
+"""What the savers of both databases do alike: fail points, lists read whole, and an async half in threads."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -15,9 +15,40 @@ from langgraph.checkpoint.base import (
     CheckpointTuple,
 )
 
+from agentkit import failpoints
 
-class InThreads(BaseCheckpointSaver[str]):
-    """The async half of a saver: each call is the sync one, in a thread."""
+
+class SaverBase(BaseCheckpointSaver[str]):
+    """Goes before a stock saver whose sync half blocks; each async call is the sync one, in a thread."""
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Save a checkpoint."""
+        failpoints.reach("in_put")
+        return super().put(config, checkpoint, metadata, new_versions)
+
+    def put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """Save what a node has written."""
+        failpoints.reach("in_put_writes")
+        super().put_writes(config, writes, task_id, task_path)
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        """Return checkpoints, newest first; read as a whole, so that no lock is held in between."""
+        return iter([*super().list(config, filter=filter, before=before, limit=limit)])
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """`get_tuple` in a thread."""
