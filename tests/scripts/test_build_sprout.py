@@ -25,6 +25,7 @@ def script() -> Any:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # its threads wait for each other where the cores are shared
 def test_every_stage(script: Any, tmp_path: Path) -> None:
     from agentkit.engine.llama import LlamaEngine
     from agentkit.jobs import run
