@@ -19,7 +19,6 @@ from typing import Any
 
 from agentkit.graph import subruns
 from agentkit.graph.context import RunContext
-from agentkit.graph.outcomes import from_dict, to_dict
 from agentkit.graph.polling import polled
 from agentkit.graph.problem import call_key
 from agentkit.graph.state import Result, RunState
@@ -27,6 +26,7 @@ from agentkit.messages import own_words
 from agentkit.policy import Allow
 from agentkit.protocols import EffectRow, Tool, ToolContext
 from agentkit.tools import run_call
+from agentkit.tools.outcomes import from_dict, to_dict
 from agentkit.tools.run import resolved
 from agentkit.types import Effect, Failed, Outcome, ToolCall
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage, ToolMessage
@@ -10,55 +11,69 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveM
 from agentkit.graph.context import RunContext
 from agentkit.graph.history import History, plain
 from agentkit.graph.state import CallState, Ended, RunState
-from agentkit.guards import BANNED, REPEATED, banned, nothing, said, same_call
+from agentkit.guards import BANNED, REPEATED, banned, gravest, nothing, said, same_call
+from agentkit.guards.window import recent
 from agentkit.messages import meta, nudge_message
-from agentkit.protocols import AskUser, Go, Nudge, Replan, Stop, Verdict
+from agentkit.protocols import AskUser, Go, HistoryItem, Replan, Stop, Verdict
 from agentkit.types import Effect, Failed, StopReason, ToolCall
 
 Change = dict[str, Any]
 BUDGET = "budget"  # the kind of a call refused because its limit is used up
 MOST_EQUAL = 3  # equal calls in one step that are made
-_GRAVE = (Go, Nudge, Replan, AskUser, Stop)
 
 
-def ruled_out(state: RunState) -> frozenset[str]:
-    """Return the classes of calls that the guards have ruled out for now."""
-    return banned(History(state["history"]))
+def held_back(state: RunState, context: RunContext) -> list[Failed | None]:
+    """Return for each call of the step why it must not run whatever policy says; None: it may.
+
+    It is ruled out, beyond a limit, or once more the same.
+    """
+    items = recent(History(state["history"]))
+    out, class_of = banned(items), classifier(items, context)
+    equal, changes = Counter[tuple[str, str]](), 0
+    found: list[Failed | None] = []
+    for index, item in enumerate(state["calls"]):
+        key = class_of(ToolCall(id=item["id"], tool=item["tool"], arguments=item["arguments"]))
+        changing = changes_something(item, context)
+        changes += changing
+        if key in out:
+            found.append(_ruled_out(item["tool"]))
+        elif equal[item["tool"], key] >= MOST_EQUAL:
+            found.append(_once_more(item["tool"]))
+        else:
+            found.append(_beyond(index, changes if changing else 0, state, context))
+        equal[item["tool"], key] += 1
+    return found
 
 
-def held_back(index: int, state: RunState, context: RunContext) -> Failed | None:
-    """Return why call `index` of the step must not run whatever policy says: ruled out, beyond a limit, or once more the same."""
-    item, earlier = state["calls"][index], state["calls"][:index]
-    if (key := class_of(item, state, context)) in ruled_out(state):
-        return Failed(
-            text=f"{item['tool']} with these arguments is ruled out: it had led nowhere. Do something else, or answer.",
-            kind=BANNED,
-        )
-    if sum(class_of(other, state, context) == key for other in earlier if other["tool"] == item["tool"]) >= MOST_EQUAL:
-        return Failed(
-            text=f"{item['tool']} was called {MOST_EQUAL} times like this in one step; it was not run again",
-            kind=REPEATED,
-        )
+def _ruled_out(tool: str) -> Failed:
+    text = f"{tool} with these arguments is ruled out: it had led nowhere. Do something else, or answer."
+    return Failed(text=text, kind=BANNED)
+
+
+def _once_more(tool: str) -> Failed:
+    text = f"{tool} was called {MOST_EQUAL} times like this in one step; it was not run again"
+    return Failed(text=text, kind=REPEATED)
+
+
+def _beyond(index: int, changes: int, state: RunState, context: RunContext) -> Failed | None:
+    """Return which limit call `index` of the step is beyond, `changes` being those up to it if it is one itself."""
     spent, run = state["spent"], context.settings.run
     if run.max_tool_calls is not None and spent.get("tool_calls", 0) + index >= run.max_tool_calls:
         return Failed(text=f"it was not run: the limit of {run.max_tool_calls} tool calls is used up", kind=BUDGET)
-    changes = sum(changes_something(other, context) for other in (*earlier, item))
-    if (
-        run.max_effects is not None
-        and changes_something(item, context)
-        and spent.get("effects", 0) + changes > run.max_effects
-    ):
-        return Failed(
-            text=f"it was not run: the limit of {run.max_effects} calls that change something is used up", kind=BUDGET
-        )
+    if changes and run.max_effects is not None and spent.get("effects", 0) + changes > run.max_effects:
+        text = f"it was not run: the limit of {run.max_effects} calls that change something is used up"
+        return Failed(text=text, kind=BUDGET)
     return None
 
 
-def class_of(item: CallState, state: RunState, context: RunContext) -> str:
-    """Return the class of a call of the step."""
-    tool = context.tools.get(item["tool"])
-    call = ToolCall(id=item["id"], tool=item["tool"], arguments=item["arguments"])
-    return same_call(History(state["history"]), call, tool.spec if tool else None)
+def classifier(items: Sequence[HistoryItem], context: RunContext) -> Callable[[ToolCall], str]:
+    """Return what tells the class of a call that may come after these items."""
+
+    def class_of(call: ToolCall) -> str:
+        tool = context.tools.get(call.tool)
+        return same_call(items, call, tool.spec if tool else None)
+
+    return class_of
 
 
 def changes_something(item: CallState, context: RunContext) -> bool:
@@ -70,8 +85,7 @@ def changes_something(item: CallState, context: RunContext) -> bool:
 def judged(history: Sequence[dict[str, Any]], spent: dict[str, Any], context: RunContext) -> Verdict:
     """Return the gravest verdict of all guards."""
     items, limits = History(history), context.limits(spent)
-    verdicts = [guard.check(items, limits) for guard in context.guards]
-    return max(verdicts, key=lambda verdict: _GRAVE.index(type(verdict)), default=Go())
+    return gravest(guard.check(items, limits) for guard in context.guards)
 
 
 def obey(verdict: Verdict, state: RunState, change: Change, context: RunContext) -> Change:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any, overload
 
-from agentkit.graph.outcomes import from_dict, to_dict
 from agentkit.protocols import HistoryItem
+from agentkit.tools.outcomes import from_dict, to_dict
 from agentkit.types import Effect, ToolCall
 
 _PLAIN = [field.name for field in fields(HistoryItem) if field.name not in {"call", "outcome", "effect", "ban"}]

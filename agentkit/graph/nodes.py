@@ -10,7 +10,6 @@ Each returns the change to the state. Only `act` causes effects; every other nod
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from random import Random
 from typing import Any
@@ -23,14 +22,16 @@ from agentkit.errors import AgentkitError, ContextFull, DeadlineExceeded, Extens
 from agentkit.graph import effects, guarding, observing, subruns
 from agentkit.graph.answering import conclude, wrap_up
 from agentkit.graph.context import RunContext, add_spent, add_usage
-from agentkit.graph.outcomes import to_dict
+from agentkit.graph.history import History
 from agentkit.graph.problem import AgentProblem, Degenerated, step_key
 from agentkit.graph.requests import build_request, fit
 from agentkit.graph.reviewing import EXPIRED, reviewed_call
 from agentkit.graph.state import CallState, RunState, ended_by
-from agentkit.guards import working_tokens
+from agentkit.guards import banned, working_tokens
+from agentkit.guards.window import recent
 from agentkit.messages import step_message, step_of
 from agentkit.protocols import Plan, PlanBudget, Reply, Request, Stop
+from agentkit.tools.outcomes import to_dict
 from agentkit.types import Failed, Step, StopReason, ToolCall, Usage
 
 Change = dict[str, Any]
@@ -63,7 +64,9 @@ def plan(state: RunState, runtime: Runtime[RunContext]) -> Change:
     context = runtime.context
     request = build_request(state, context)
     state = _paid_twice(state, request, context)
-    problem = AgentProblem(context=context, banned=guarding.ruled_out(state), classify=_classify(state, context))
+    items = recent(History(state["history"]))
+    classify = guarding.classifier(items, context)
+    problem = AgentProblem(context=context, banned=banned(items), classify=classify)
     try:
         chosen = _chosen(problem, request, state, context)
     except Degenerated as error:
@@ -111,13 +114,10 @@ def review(state: RunState, runtime: Runtime[RunContext]) -> Change:
     reviewed: list[CallState] = []
     blocked = list(state["blocked"])
     expired = None
+    held = guarding.held_back(state, context)
     for index, call in enumerate(state["calls"]):
         refusal: Failed | str
-        refusal = (
-            _NOT_RUN
-            if expired
-            else guarding.held_back(index, state, context) or reviewed_call(call, index, state, context)
-        )
+        refusal = _NOT_RUN if expired else held[index] or reviewed_call(call, index, state, context)
         if isinstance(refusal, str):
             reviewed.append({**call, "verdict": "allow", "digest": refusal})
             continue
@@ -208,10 +208,6 @@ def _empty(step: Step) -> str:
     if step.calls or step.data is not None or (step.kind != "calls" and step.text.strip()):
         return ""
     return "monologue" if step.text.strip() else "empty"
-
-
-def _classify(state: RunState, context: RunContext) -> Callable[[ToolCall], str]:
-    return lambda call: guarding.class_of(_new_call(call), state, context)
 
 
 def _paid_twice(state: RunState, request: Request, context: RunContext) -> RunState:

@@ -10,10 +10,10 @@ from agentkit.errors import StoreError
 from agentkit.graph import subruns
 from agentkit.graph.context import RunContext
 from agentkit.graph.history import History, plain
-from agentkit.graph.outcomes import from_dict
 from agentkit.graph.state import CallState, Result, RunState
 from agentkit.guards import recorded
 from agentkit.messages import result_message
+from agentkit.tools.outcomes import from_dict
 from agentkit.tools.output import note_of, was_cut
 from agentkit.tools.paging import NAME as READ_RESULT
 from agentkit.types import Failed, Outcome, ToolCall

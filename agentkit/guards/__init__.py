@@ -11,6 +11,7 @@ from __future__ import annotations
 from agentkit.guards.budgets import Budgets, working_seconds, working_tokens
 from agentkit.guards.canonical import BANNED, REPEATED, call_class, outcome_class, output_digest
 from agentkit.guards.degeneration import DegenerationWatch, repeated_suffix
+from agentkit.guards.ladder import gravest
 from agentkit.guards.loops import DETECTORS, Loops
 from agentkit.guards.recorded import banned, nothing, recorded, said, same_call
 from agentkit.protocols import Guard
@@ -25,6 +26,7 @@ __all__ = [
     "banned",
     "call_class",
     "default_guards",
+    "gravest",
     "nothing",
     "outcome_class",
     "output_digest",

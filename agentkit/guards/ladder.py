@@ -6,13 +6,19 @@ soon after it had stopped goes on at the next rung. Nothing is ruled out or ende
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from agentkit.guards.finding import Finding
-from agentkit.protocols import AskUser, Go, HistoryItem, Nudge, Replan, Verdict
+from agentkit.protocols import AskUser, Go, HistoryItem, Nudge, Replan, Stop, Verdict
 
 MEMORY = 12  # items for which a rung is remembered after its episode was over
 _RUNGS = ("nudge", "replan", "ask")
+_GRAVE = (Go, Nudge, Replan, AskUser, Stop)
+
+
+def gravest(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return the gravest verdict; among equals the first, of none `Go`."""
+    return max(verdicts, key=lambda verdict: _GRAVE.index(type(verdict)), default=Go())
 
 
 def climb(finding: Finding | None, items: Sequence[HistoryItem]) -> Verdict:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from agentkit.guards.cycles import cycles
 from agentkit.guards.failures import failing, refused, same_error
 from agentkit.guards.finding import Detector
-from agentkit.guards.ladder import climb
+from agentkit.guards.ladder import climb, gravest
 from agentkit.guards.repeats import insisting, repeats
 from agentkit.guards.silence import silence
 from agentkit.guards.stagnation import oscillation, stagnation
 from agentkit.guards.window import recent
-from agentkit.protocols import AskUser, Go, HistoryItem, Nudge, Replan, Spent, Verdict
+from agentkit.protocols import Go, HistoryItem, Spent, Verdict
 
 DETECTORS: tuple[Detector, ...] = (
     insisting,
@@ -26,7 +26,6 @@ DETECTORS: tuple[Detector, ...] = (
     silence,
     stagnation,
 )
-_GRAVE = (Go, Nudge, Replan, AskUser)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,5 +40,4 @@ class Loops:
         items = recent(history)
         if not items or items[-1].kind == "nudge":
             return Go()  # nothing has happened since
-        verdicts = [climb(detect(items), items) for detect in self.detectors]
-        return max(verdicts, key=lambda verdict: _GRAVE.index(type(verdict)))
+        return gravest(climb(detect(items), items) for detect in self.detectors)

@@ -25,13 +25,13 @@ from langgraph.types import Command
 from agentkit.errors import BudgetExceeded
 from agentkit.guards.budgets import Budgets
 from agentkit.guards.canonical import BANNED
+from agentkit.guards.ladder import gravest
 from agentkit.guards.loops import Loops
 from agentkit.guards.recorded import banned, nothing, recorded, said, same_call
-from agentkit.protocols import AskUser, Go, Guard, HistoryItem, Nudge, Replan, Spent, Stop, Verdict
+from agentkit.protocols import AskUser, Go, Guard, HistoryItem, Nudge, Replan, Spent, Stop
 from agentkit.types import Done, Failed, Outcome, ToolCall, ToolRules, ToolSpec
 
 KEY = "agentkit_guard"  # in `additional_kwargs`: what a guard said at the end of this message
-_GRAVE = (Go, Nudge, Replan, AskUser, Stop)
 
 
 class LoopGuardMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
@@ -118,8 +118,7 @@ class LoopGuardMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
 
     def _judge(self, messages: Sequence[AnyMessage]) -> dict[str, Any] | None:
         items, spent = self.history(messages), self._spent(messages)
-        verdicts = [guard.check(items, spent) for guard in self._guards]
-        verdict: Verdict = max(verdicts, key=lambda one: _GRAVE.index(type(one)), default=Go())
+        verdict = gravest(guard.check(items, spent) for guard in self._guards)
         if isinstance(verdict, Go):
             return None
         if isinstance(verdict, AskUser | Stop):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 APPROVAL_STATES = ("approved", "denied", "expired", "cancelled")
 
 
-class SqlStore(Ledger):
+class SqlStore(Ledger, ABC):
     """Keeps runs, events, effects, approvals, trees, feedback and checks in a database.
 
     Args:
@@ -263,8 +264,8 @@ class SqlStore(Ledger):
             self._saver = self._make_saver()
         return self._saver
 
-    def _make_saver(self) -> BaseCheckpointSaver[str]:
-        raise NotImplementedError
+    @abstractmethod
+    def _make_saver(self) -> BaseCheckpointSaver[str]: ...
 
     def close(self) -> None:
         """Close it, and its saver with it; idempotent."""

@@ -1,7 +1,8 @@
 """Child processes that end when they should, and get no more than they should.
 
-A child has a process group of its own, a bare environment, limits of the kernel's, and it dies with its parent. With bubblewrap it also sees a read-only file system without the user's home, and, if it is to
-have none, no network. Without bubblewrap none of this is a boundary: it keeps accidents small, not an attacker.
+A child has a process group of its own, a bare environment, limits of the kernel's, and it dies with its parent. With
+bubblewrap it also sees a read-only file system without the user's home, and, if it is to have none, no network. Without
+bubblewrap none of this is a boundary: it keeps accidents small, not an attacker.
 """
 
 from __future__ import annotations

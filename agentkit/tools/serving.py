@@ -11,15 +11,16 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from agentkit.protocols import Tool, ToolContext
 from agentkit.tools import printed
+from agentkit.tools.outcomes import from_dict, to_dict
 from agentkit.tools.output import one_line
-from agentkit.types import Confinement, Done, Failed, Outcome, Pending
+from agentkit.types import Confinement, Failed, Outcome
 
 SIGN_OF_LIFE_S = 0.25
 
@@ -27,11 +28,6 @@ SIGN_OF_LIFE_S = 0.25
 def encode(message: Mapping[str, Any]) -> bytes:
     """Return a message as bytes of JSON."""
     return json.dumps(message, default=str).encode("ascii")
-
-
-def outcome_json(outcome: Outcome) -> dict[str, Any]:
-    """Return an outcome as plain data, with its type."""
-    return {"type": type(outcome).__name__, **asdict(outcome)}
 
 
 @dataclass(slots=True)
@@ -80,7 +76,7 @@ def serve() -> None:
         line.current = order["id"]
         line.stop.clear()
         outcome = _obey(order, line)
-        line.say({"outcome": outcome_json(outcome), "left_behind": _has_children()})
+        line.say({"outcome": to_dict(outcome), "left_behind": _has_children()})
 
 
 def _obey(order: Mapping[str, Any], line: _Line) -> Outcome:
@@ -111,9 +107,7 @@ def _obey(order: Mapping[str, Any], line: _Line) -> Outcome:
 
 def _nested(line: _Line, name: str, arguments: Mapping[str, Any]) -> Outcome:
     line.say({"call": name, "arguments": dict(arguments)})
-    found = line.answers.get()["outcome"]
-    kinds: dict[str, type[Done] | type[Failed] | type[Pending]] = {"Done": Done, "Failed": Failed, "Pending": Pending}
-    return kinds[found["type"]](**{key: value for key, value in found.items() if key != "type"})
+    return from_dict(line.answers.get()["outcome"])
 
 
 def _sign_of_life(line: _Line) -> Any:

@@ -31,9 +31,10 @@ from typing import Any
 from agentkit.errors import Cancelled, ToolError
 from agentkit.protocols import Tool, ToolContext
 from agentkit.tools.children import Kept, sandboxed, scrubbed, stop_group, wrapped
+from agentkit.tools.outcomes import from_dict, to_dict
 from agentkit.tools.output import decode, one_line, outcome_of
-from agentkit.tools.serving import encode, outcome_json
-from agentkit.types import Confinement, Done, Effect, Failed, Outcome, Pending
+from agentkit.tools.serving import encode
+from agentkit.types import Confinement, Done, Effect, Failed, Outcome
 
 MAX_IDLE = 2
 MAX_MESSAGE = 32_000_000  # bytes: more than any result may have
@@ -243,7 +244,9 @@ def _attend(worker: Worker, call: _Call) -> tuple[Outcome, bool]:
             call.heard = now
         if message is not None and message.get("id") == call.id:
             if "outcome" in message:
-                return _outcome_from(message["outcome"], call.room), told is None and not message.get("left_behind")
+                return outcome_of(from_dict(message["outcome"]), limit=call.room), told is None and not message.get(
+                    "left_behind"
+                )
             if "began" in message:
                 call.began = now
             else:
@@ -266,7 +269,7 @@ def _serve_child(worker: Worker, message: Mapping[str, Any], call: _Call) -> Non
             call.context.emit(str(message["emit"]), message["data"])
     elif "call" in message:
         answer = call.context.call(str(message["call"]), message["arguments"])
-        worker.send({"id": call.id, "outcome": outcome_json(answer)})
+        worker.send({"id": call.id, "outcome": to_dict(answer)})
 
 
 def _order(target: str, arguments: Mapping[str, Any], call: _Call) -> dict[str, Any]:
@@ -288,12 +291,6 @@ def _order(target: str, arguments: Mapping[str, Any], call: _Call) -> dict[str, 
             "confine": asdict(context.confine),
         },
     }
-
-
-def _outcome_from(message: Mapping[str, Any], room: int) -> Outcome:
-    fields = {key: value for key, value in message.items() if key != "type"}
-    kinds: dict[str, type[Done] | type[Failed] | type[Pending]] = {"Done": Done, "Failed": Failed, "Pending": Pending}
-    return outcome_of(kinds[message["type"]](**fields), limit=room)
 
 
 def _cause(worker: Worker, error: BaseException) -> str:

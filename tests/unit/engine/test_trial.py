@@ -110,17 +110,24 @@ def test_what_the_child_refuses_is_refused_in_its_words(tiny: Path, tmp_path: Pa
 
 
 def test_sprout_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "try_model", lambda *_: pytest.fail("sprout needs no trial"))
+    tried: list[Path] = []
+    monkeypatch.setattr(trial, "try_model", lambda path, settings: tried.append(path))
     open_engine(SETTINGS).close()
+    assert tried == []
 
 
 def test_it_can_be_switched_off(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "try_model", lambda *_: pytest.fail("it is off"))
-    open_engine(replace(SETTINGS, model=str(tiny), trial=False)).close()
+    tried: list[Path] = []
+    monkeypatch.setattr(trial, "try_model", lambda path, settings: tried.append(path))
+    for on in (False, True):
+        open_engine(replace(SETTINGS, model=str(tiny), trial=on)).close()
+        assert tried == [tiny] * on
 
 
 def test_a_cache_that_cannot_be_written_is_no_matter(child, file: Path, tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "cache").write_text("in the way")
-    child("print('{\"ok\": true}')")
-    trial.try_model(file, SETTINGS)
+    child(f"open({str(tmp_path / 'runs')!r}, 'a').write('x')\nprint('{{\"ok\": true}}')")
+    for _ in range(2):
+        trial.try_model(file, SETTINGS)
+    assert (tmp_path / "runs").read_text() == "xx", "nothing was remembered, so it is tried each time"

@@ -1,4 +1,4 @@
-"""Outcomes of tools as plain data, for checkpoints and the ledger."""
+"""Outcomes of tools as plain data: for checkpoints, the ledger, and the pipes of workers."""
 
 from __future__ import annotations
 
