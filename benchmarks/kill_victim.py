@@ -10,6 +10,7 @@ import importlib
 import json
 import os
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -72,15 +73,26 @@ class Placed(ScriptedEngine):
 
 
 def drive(case: Case, run_id: str | None, failpoint: str, report: str) -> None:
-    """Begin the run, or go on with `run_id`, and write what it came to into `report`; may be killed on the way."""
+    """Begin the run, or go on with `run_id`, and write what it came to into `report`, or why it failed; may be killed."""
     os.environ["AGENTKIT_HOME"] = case.folder
     failpoints.arm(failpoint)
+    try:
+        told = _come_to(case, run_id)
+    except BaseException:
+        Path(f"{report}.fault").write_text(traceback.format_exc())
+        raise
+    aside = Path(f"{report}.part")
+    aside.write_text(json.dumps(told))
+    aside.replace(report)
+
+
+def _come_to(case: Case, run_id: str | None) -> dict[str, Any]:
     with closing(open_store(url=case.url)) as store:
         agent = _agent(case, store)
         result = agent.run(_task(case), thread_id=case.id) if run_id is None else agent.resume(run_id)
         values = agent.graph.get_state({"configurable": {"thread_id": case.id}}).values
         effects = store.effects(result.run_id)
-        told = {
+        return {
             "run_id": result.run_id,
             "stop_reason": result.stop_reason.value,
             "answer": result.answer,
@@ -91,9 +103,6 @@ def drive(case: Case, run_id: str | None, failpoint: str, report: str) -> None:
             "tool_calls": values["spent"].get("tool_calls"),
             "events": len(store.events(result.run_id)),
         }
-    aside = Path(f"{report}.part")
-    aside.write_text(json.dumps(told))
-    aside.replace(report)
 
 
 def _agent(case: Case, store: Any) -> Agent:

@@ -57,7 +57,7 @@ POINTS: dict[str, tuple[int, ...]] = {
 IN_DOUBT = frozenset({"after_intent", "mid_effect", "after_effect", "before_done", "random"})
 FANS = (1, 3)
 LIMIT_S = 60.0
-UNSAID = 255  # a fork server's word for a child whose status it did not get; it is gone all the same
+UNSAID = 255  # of two threads that ask for a child's status one gets it, and the other is told this
 MOST_KILLS = 3  # of one run, at random times
 
 
@@ -146,13 +146,12 @@ class Bench:
             process.join()
             if kill_after is None:
                 raise TimeoutError(f"{case.id}: it hung for {LIMIT_S:g} s")
-            if process.exitcode == UNSAID:
-                return None
-        if process.exitcode == 0:
+        status, fault = process.exitcode, Path(f"{report}.fault")
+        if status not in (0, -9, UNSAID) or fault.exists():
+            raise RuntimeError(f"{case.id}: ended with status {status}: {fault.read_text() if fault.exists() else ''}")
+        if status == 0 or (status == UNSAID and report.exists()):
             return json.loads(report.read_text())
-        if process.exitcode != -9:
-            raise RuntimeError(f"{case.id}: ended with status {process.exitcode}")
-        return None
+        return None  # killed: whatever ends by itself leaves a report or a fault
 
     def reference(self, trial: Trial) -> dict[str, Any]:
         """Return what the same run comes to when nobody kills it, and how long it takes."""
