@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -12,12 +12,13 @@ import agentkit_basics
 from agentkit import Agent, schema
 from agentkit.config import EngineSettings, RunSettings, Settings
 from agentkit.engine import open_engine
-from agentkit.protocols import Capabilities, Delta, Engine, Reply, Request, Score, Store, Tool, ToolContext
+from agentkit.protocols import Capabilities, Engine, Store, Tool, ToolContext
 from agentkit.store import open_store
 from agentkit.tools import resolve_references
-from agentkit.types import Done, Effect, Failed, Outcome, RunResult, Step, ToolRules, ToolSpec, Trust
+from agentkit.types import Done, Effect, Failed, Outcome, RunResult, ToolRules, ToolSpec, Trust
 from agentkit_synthesis.evaluation import EvalCase
 from benchmarks.judging import same
+from benchmarks.passing import Passing
 
 SETTINGS = Settings(run=RunSettings(max_turns=8, timeout_s=120.0))
 NOT_FOUND = Failed(text="not found")
@@ -25,39 +26,17 @@ NOT_FOUND = Failed(text="not found")
 World = Callable[[str, Mapping[str, Any]], Outcome]
 
 
-class Weighted:
+class Weighted(Passing):
     """An engine whose lexical prior weighs as much as said; everything else is the engine's."""
 
     def __init__(self, engine: Engine, weight: float) -> None:
-        self._engine, self._weight = engine, weight
+        super().__init__(engine)
+        self._weight = weight
 
     @property
     def capabilities(self) -> Capabilities:
         """The engine's, with the weight put in."""
         return replace(self._engine.capabilities, tool_prior_weight=self._weight)
-
-    def stream(self, request: Request) -> Iterator[Delta]:
-        """Ask the engine."""
-        return self._engine.stream(request)
-
-    def branch(self, request: Request, n: int) -> list[Reply]:
-        """Ask the engine."""
-        return self._engine.branch(request, n)
-
-    def score(self, request: Request, candidates: Sequence[Step]) -> list[Score]:
-        """Ask the engine."""
-        return self._engine.score(request, candidates)
-
-    def count(self, request: Request) -> int:
-        """Ask the engine."""
-        return self._engine.count(request)
-
-    def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """Ask the engine."""
-        return self._engine.embed(texts)
-
-    def close(self) -> None:
-        """Leave the engine open: whoever opened it closes it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,6 @@ from typing import Any
 
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.checkpoint.conformance.report import CapabilityReport, ProgressCallbacks
-from rich.console import Console
 
 from agentkit.store import checkpointer, open_store
 from benchmarks import databases, figures, render
@@ -80,10 +79,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             here = Path(folder, kind)
             here.mkdir()
             measured.append(measure(kind, here))
-    rows = figures.rows(measured, command="python -m benchmarks.conformance --write", seconds=time.monotonic() - began)
-    Console(width=None if sys.stdout.isatty() else 150).print(render.table([("reliability", rows)]))
-    if wanted.write:
-        figures.write("reliability", rows)
+    render.publish(
+        "reliability", measured, command="python -m benchmarks.conformance --write", began=began, write=wanted.write
+    )
     return 0
 
 

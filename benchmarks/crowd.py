@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from agentkit.store import open_store
-from benchmarks import databases, figures, render
+from benchmarks import databases, render
 from benchmarks.crowd_member import member
 from benchmarks.figures import Measured
 
@@ -121,10 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     began = time.monotonic()
     measured = [row for kind in kinds for row in measure(kind, wanted.processes, wanted.runs)]
     command = f"python -m benchmarks.crowd --processes {wanted.processes} --runs {wanted.runs} --write"
-    rows = figures.rows(measured, command=command, seconds=time.monotonic() - began)
-    Console(width=None if sys.stdout.isatty() else 150).print(render.table([("reliability", rows)]))
-    if wanted.write:
-        figures.write("reliability", rows)
+    render.publish("reliability", measured, command=command, began=began, write=wanted.write)
     return 0
 
 

@@ -36,7 +36,7 @@ from agentkit.messages import user_message
 from agentkit.models import resolve
 from agentkit.protocols import Reply, Request, Sampling
 from agentkit.types import Step, Task, ToolSpec
-from benchmarks import figures, render
+from benchmarks import render
 from benchmarks.figures import Measured
 
 CONTEXT, LIVE, CACHE_MB = 1024, 8, 8
@@ -112,10 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory() as folder:
             measured += threads(float_weights(Path(folder)), wanted.hammer)
     command = f"python -m benchmarks.endurance --requests {wanted.requests} --hammer {wanted.hammer:g} --write"
-    rows = figures.rows(measured, command=command, seconds=time.monotonic() - began)
-    Console(width=None if sys.stdout.isatty() else 150).print(render.table([("engine", rows)]))
-    if wanted.write:
-        figures.write("engine", rows)
+    render.publish("engine", measured, command=command, began=began, write=wanted.write)
     return 0
 
 

@@ -83,10 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     targets = TARGETS if wanted.realistic else {}
     measured = [replace(one, target=targets.get(one.id, one.target)) for one in measured]
     command = f"python -m benchmarks.engine{' --realistic' if wanted.realistic else ''} --write"
-    rows = figures.rows(measured, command=command, seconds=time.monotonic() - began)
-    Console(width=None if sys.stdout.isatty() else 150).print(render.table([(area, rows)]))
-    if wanted.write:
-        figures.write(area, rows)
+    rows = render.publish(area, measured, command=command, began=began, write=wanted.write)
     if wanted.plot:
         figures.write_whole(wanted.plot, engine_plot.draw(rows))
     return 0

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +21,6 @@ from pathlib import Path
 from random import Random
 
 from langchain_core.messages import BaseMessage
-from rich.console import Console
 
 from agentkit.engine.dialects import Dialect, detect
 from agentkit.engine.grammar import Grammars
@@ -30,7 +28,7 @@ from agentkit.engine.llama import Model
 from agentkit.messages import result_message, step_message, user_message
 from agentkit.protocols import Request
 from agentkit.types import Done, Grounding, Step, Task, ToolCall, ToolRules, ToolSpec
-from benchmarks import figures, random_llama, render
+from benchmarks import random_llama, render
 from benchmarks.figures import Measured, Z
 
 CHARS, SEED, TIMES = 8_000, 7, 60
@@ -48,10 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     wanted = parser.parse_args(argv)
     began = time.monotonic()
     measured = measure(wanted.times)
-    rows = figures.rows(measured, command="python -m benchmarks.grounding --write", seconds=time.monotonic() - began)
-    Console(width=None if sys.stdout.isatty() else 150).print(render.table([("engine", rows)]))
-    if wanted.write:
-        figures.write("engine", rows)
+    render.publish(
+        "engine", measured, command="python -m benchmarks.grounding --write", began=began, write=wanted.write
+    )
     return 0
 
 

@@ -21,15 +21,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from agentkit.engine.llama.context import Context, ContextOptions, Part
 from agentkit.engine.llama.fits import copied_types
 from agentkit.engine.llama.model import Model
 from agentkit.models import resolve
 from agentkit.models.gguf import inspect
 from agentkit.models.memory import MemoryEstimate, estimate
-from benchmarks import figures, memory_shapes, random_llama, render
+from benchmarks import memory_shapes, random_llama, render
 from benchmarks.figures import Measured
 from benchmarks.memory_shapes import SHAPES
 
@@ -70,10 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     area = "engine-1b" if wanted.realistic else "engine"
     command = f"python -m benchmarks.memory{' --realistic' if wanted.realistic else ''} --write"
     measured = [*errors(found), *(private(found) if wanted.realistic else [])]
-    rows = figures.rows(measured, command=command, seconds=time.monotonic() - began)
-    Console(width=None if sys.stdout.isatty() else 150).print(render.table([(area, rows)]))
-    if wanted.write:
-        figures.write(area, rows)
+    render.publish(area, measured, command=command, began=began, write=wanted.write)
     return 0
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
-from benchmarks.figures import SHARE, Row
+from benchmarks import figures
+from benchmarks.figures import SHARE, Measured, Row
 
 HEAD = """\
 # Figures
@@ -16,6 +20,23 @@ Rendered from `benchmarks/results/` by `python -m benchmarks --render`. Every ro
 Intervals are 95 %: Wilson for shares, bootstrap for ratios of medians. A target that was missed stays here as missed.
 `python -m benchmarks ID` measures a row anew.
 """
+
+
+def publish(area: str, measured: Sequence[Measured], *, command: str, began: float, write: bool) -> list[Row]:
+    """Print what was measured as a table, with `write` put it among the results, and return its rows.
+
+    Args:
+        area: whose file in `benchmarks/results/`.
+        measured: the figures.
+        command: prints them again.
+        began: when it was started, by `time.monotonic()`.
+        write: whether they are kept.
+    """
+    rows = figures.rows(measured, command=command, seconds=time.monotonic() - began)
+    Console(width=None if sys.stdout.isatty() else 150).print(table([(area, rows)]))
+    if write:
+        figures.write(area, rows)
+    return rows
 
 
 def number(row: Row, value: float) -> str:

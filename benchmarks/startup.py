@@ -20,9 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from benchmarks import figures, render
+from benchmarks import render
 from benchmarks.figures import Measured
 from benchmarks.judging import shows
 
@@ -50,10 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     began = time.monotonic()
     measured = measure(wanted.model, wanted.times)
     command = "python -m benchmarks.startup --write"
-    rows = figures.rows(measured, command=command, seconds=time.monotonic() - began)
-    Console(width=None if sys.stdout.isatty() else 150).print(render.table([("startup", rows)]))
-    if wanted.write:
-        figures.write("startup", rows)
+    render.publish("startup", measured, command=command, began=began, write=wanted.write)
     return 0
 
 

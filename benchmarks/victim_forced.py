@@ -20,10 +20,11 @@ from rich.progress import track
 from agentkit.engine.llama import LlamaEngine, generate
 from agentkit.errors import CannotEnforce
 from agentkit.models import resolve
-from agentkit.protocols import Capabilities, Delta, Reply, Request, Score, Tool
+from agentkit.protocols import Delta, Reply, Request, Tool
 from agentkit.types import Step
 from benchmarks import figures
 from benchmarks.figures import Measured
+from benchmarks.passing import Passing
 from benchmarks.victim_model import Victim
 from benchmarks.victim_run import Outcome, run, suite
 from benchmarks.victim_world import webs
@@ -71,42 +72,27 @@ class Forcer:
         return self._text
 
 
-class Forced:
+class Forced(Passing):
     """An engine on the shipped model that wants what the victim wants."""
 
     def __init__(self, engine: LlamaEngine, forcer: Forcer, victim: Victim) -> None:
         """Take the model, what raises its logits, and whose wishes they are."""
-        self._engine, self._forcer, self._victim = engine, forcer, victim
-        self.capabilities: Capabilities = engine.capabilities
+        super().__init__(engine)
+        self._dialect, self._forcer, self._victim = engine._loaded().dialect, forcer, victim
 
     def stream(self, request: Request) -> Iterator[Delta]:
         """Yield what the decoder makes of the victim's step."""
         step = self._victim(request)
         try:
-            wanted = self._engine._loaded().dialect.step(step, request)
+            wanted = self._dialect.step(step, request)
         except CannotEnforce:  # a tool that is not offered: in words, then
-            wanted = self._engine._loaded().dialect.step(Step(kind="final", text="no"), request)
+            wanted = self._dialect.step(Step(kind="final", text="no"), request)
         self._forcer.want(wanted)
         yield from self._engine.stream(replace(request, max_tokens=min(request.max_tokens, REPLY)))
 
     def branch(self, request: Request, n: int) -> list[Reply]:
         """Return the one step there is."""
         return [delta for delta in self.stream(request) if isinstance(delta, Reply)]
-
-    def score(self, request: Request, candidates: Sequence[Step]) -> list[Score]:
-        """Return the model's own opinion."""
-        return self._engine.score(request, candidates)
-
-    def count(self, request: Request) -> int:
-        """Return how many tokens the prompt has."""
-        return self._engine.count(request)
-
-    def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """Return the model's vectors."""
-        return self._engine.embed(texts)
-
-    def close(self) -> None:
-        """Leave the model to whoever opened it."""
 
 
 def measure(count: int, seed: int, *, off: bool = True) -> list[Measured]:
