@@ -2,7 +2,7 @@
 
 python -m benchmarks.loops [--mutated 1000] [--no-sprout] [--n 500] [--write]
 
-Every script of tests/reliability/loops.py runs through the real agent on each path; then scripts changed at random,
+Every script of tests/reliability/{loops,works}.py runs through the real agent on each path; then scripts changed at random,
 from a seed; then the guards read the histories of all runs that sprout ended by itself, unguarded.
 """
 
@@ -29,7 +29,10 @@ from benchmarks import figures, loops_mutated, render, sprout_tasks
 from benchmarks.answering import SETTINGS, Bench, Weighted
 from benchmarks.figures import Measured, share
 from benchmarks.loops_rivals import RULES, Seen, written
-from tests.reliability.loops import LOOPS, PATHS, WORK, Played, Script, play, said
+from tests.reliability.loop_parts import Script, said
+from tests.reliability.loops import LOOPS
+from tests.reliability.playing import PATHS, Played, play
+from tests.reliability.works import WORK
 
 SEED, MUTATED = 4, 1_000
 STEP_MS = 1.0

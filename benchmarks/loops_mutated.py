@@ -9,7 +9,9 @@ from typing import Any
 
 from agentkit.protocols import Tool
 from agentkit.types import Done, Step, ToolCall
-from tests.reliability.loops import LOOPS, WORK, Script, call, reads
+from tests.reliability.loop_parts import Script, call, reads
+from tests.reliability.loops import LOOPS
+from tests.reliability.works import WORK
 
 PRELUDE = "look_around"
 

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.loops_mutated import mutated
 from benchmarks.loops_rivals import Seen, gemini_cli, goose, goose_with_a_limit, openhands
-from tests.reliability.loops import play
+from tests.reliability.playing import play
 
 A, B = Seen("read", '{"path": "a"}', "x"), Seen("read", '{"path": "b"}', "y")
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from agentkit.guards import Budgets
-from tests.reliability.loops import LOOPS, PATHS, WORK, Script, play
+from tests.reliability.loop_parts import Script
+from tests.reliability.loops import LOOPS
+from tests.reliability.playing import PATHS, play
+from tests.reliability.works import WORK
 
 
 def test_there_are_enough_scripts() -> None:
