@@ -90,6 +90,11 @@ def agentkit(tmp_path: Path) -> Program:
 @pytest.fixture
 def script(tmp_path: Path) -> Callable[..., str]:
     """Write a script of steps; return the model's name."""
+    return script_writer(tmp_path)
+
+
+def script_writer(tmp_path: Path) -> Callable[..., str]:
+    """Return what writes scripts of steps into a folder, and gives the model's name."""
 
     def write(*steps: Mapping[str, Any]) -> str:
         path = tmp_path / f"script-{len(list(tmp_path.glob('script-*')))}.json"

@@ -6,13 +6,10 @@ Both kinds of database; Postgres is skipped, with the reason, where there is no 
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,36 +19,20 @@ if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))
 
 from benchmarks import databases  # noqa: E402
+from tests.e2e import conftest as _e2e  # noqa: E402
+from tests.unit import conftest as _unit  # noqa: E402
 
 needs_postgres = pytest.mark.skipif(databases.server() is None, reason=databases.MISSING)
 BOTH = ["sqlite", pytest.param("postgres", marks=needs_postgres)]
 
 
-def _load(name: str, path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-_e2e = _load("reliability_e2e", TESTS / "e2e" / "conftest.py")
-_unit = _load("reliability_unit", TESTS / "unit" / "conftest.py")
 agentkit, tiny_model = _e2e.agentkit, _e2e.tiny_model
 
 
 @pytest.fixture
 def scripted(tmp_path: Path) -> Callable[..., str]:
-    """Write a script of steps; return the model's name."""
-
-    def write(*steps: Mapping[str, Any]) -> str:
-        path = tmp_path / f"script-{len(list(tmp_path.glob('script-*')))}.json"
-        path.write_text(json.dumps(list(steps)))
-        return f"scripted:{path}"
-
-    return write
+    """Write a script of steps for the real program; return the model's name."""
+    return _e2e._cli.script_writer(tmp_path)
 
 
 make, database, script = _unit.make, _unit.database, _unit.script
