@@ -50,9 +50,23 @@ install_llama_cpp() {
     fi
     if ! "$VENV/bin/python" -m pip cache list --format=abspath llama_cpp_python 2>/dev/null | grep -q "llama_cpp_python-$wanted-"; then
         need_compiler
+        leave_amx_out
         say "Compiling llama-cpp-python $wanted from source: about five minutes on two cores, and only this once."
     fi
     pip_install -c "$ROOT/constraints.txt" "llama-cpp-python==$wanted"
+}
+
+# What GCC makes of llama.cpp's code for AMX crashes (agentkit/engine/llama/amx.py says why).
+leave_amx_out() {
+    without='-mno-amx-tile -mno-amx-int8 -mno-amx-bf16'
+    case $("$compiler" --version) in
+        *'Free Software Foundation'*) ;;
+        *) return ;;
+    esac
+    # shellcheck disable=SC2086  they are several words
+    if echo 'int main() { return 0; }' | "$compiler" $without -x c++ -fsyntax-only - 2>/dev/null; then
+        export CFLAGS="${CFLAGS:-} $without" CXXFLAGS="${CXXFLAGS:-} $without"
+    fi
 }
 
 need_compiler() {

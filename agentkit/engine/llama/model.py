@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from llguidance import LLTokenizer
 
+from agentkit.engine.llama import amx
 from agentkit.engine.llama.library import C, supports_gpu
 from agentkit.errors import CannotEnforce, ModelFileError, ModelNotFound
 
@@ -29,8 +30,13 @@ _SPECIAL = C.LLAMA_TOKEN_ATTR_CONTROL | C.LLAMA_TOKEN_ATTR_UNKNOWN
 class Model:
     """A GGUF in memory. Weights are mapped, so two processes share them."""
 
-    def __init__(self, path: Path, *, gpu_layers: str = "auto") -> None:
+    def __init__(self, path: Path, *, gpu_layers: str = "auto", extra_buffers: bool | None = None) -> None:
         """Load `path`.
+
+        Args:
+            path: the GGUF.
+            gpu_layers: "auto", "none" or "all".
+            extra_buffers: whether weights may be copied into layouts that suit the processor; None: where that works.
 
         Raises:
             ModelNotFound: there is no such file.
@@ -40,6 +46,7 @@ class Model:
         params = C.llama_model_default_params()
         wants_gpu = gpu_layers == "all" or (gpu_layers == "auto" and supports_gpu())
         params.n_gpu_layers = 999 if wants_gpu else 0
+        params.use_extra_bufts = amx.works(path) if extra_buffers is None else extra_buffers
         self.handle = C.llama_model_load_from_file(os.fsencode(path), params)
         if not self.handle:
             raise ModelFileError(
