@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import logging
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from agentkit.engine.llama.library import C, system_info
 __all__ = ["works"]
 
 TIMEOUT_S = 600.0  # a big model on a slow disk takes minutes
+_LIBRARIES = Path(C.__file__).parent / "lib"
 _TOKENS, _ROUNDS, _THREADS = 32, 4, 2
 _log = logging.getLogger("agentkit.llama")
 
@@ -61,13 +61,11 @@ def works(path: Path) -> bool:
 
 def _build() -> str:
     """Return what tells one compiled library, on one kind of processor, from another."""
-    parts = []
-    for file in sorted(Path(C.__file__).parent.glob("lib/*")):
-        status = file.stat()
-        parts.append((file.name, status.st_size, status.st_mtime_ns))
+    files = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(_LIBRARIES.glob("*"))]
+    processor = ""
     with contextlib.suppress(OSError):
-        parts.append((Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0].count("amx"), 0, 0))
-    return hashlib.sha256(repr((parts, platform.processor(), system_info())).encode()).hexdigest()[:24]
+        processor = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("microcode")[0]
+    return hashlib.sha256(repr((files, processor, system_info())).encode()).hexdigest()[:24]
 
 
 def _tried(path: Path) -> int | None:

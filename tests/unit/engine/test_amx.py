@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,19 +14,19 @@ from agentkit.engine.llama.library import C, system_info
 
 
 @pytest.fixture
-def children(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[int], list[list[str]]]]:
+def children(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[int], list[Path]]]:
     """A build that has AMX, and children that end as told; the list holds what was started."""
     monkeypatch.setenv("AGENTKIT_HOME", str(tmp_path))
     monkeypatch.setattr(amx, "system_info", lambda: "CPU : AVX512 = 1 | AMX_INT8 = 1 | REPACK = 1")
     amx.works.cache_clear()
-    started: list[list[str]] = []
+    started: list[Path] = []
 
-    def ending(status: int) -> list[list[str]]:
-        def run(argv: list[str], **_: Any) -> subprocess.CompletedProcess[bytes]:
-            started.append(argv)
-            return subprocess.CompletedProcess(argv, status)
+    def ending(status: int) -> list[Path]:
+        def tried(path: Path) -> int | None:
+            started.append(path)
+            return status if status <= 0 else None
 
-        monkeypatch.setattr(amx.subprocess, "run", run)
+        monkeypatch.setattr(amx, "_tried", tried)
         return started
 
     yield ending
