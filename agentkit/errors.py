@@ -21,6 +21,7 @@ code a script would see (`docs/exit-codes.md`). Expected outcomes are not here: 
     │   ├── ContextFull                  7   the prompt does not fit, and was not cut
     │   ├── DeadlineExceeded           124   time ran out inside the token loop
     │   └── Cancelled                  130   somebody asked it to stop
+    ├── PlanningError                    4   a planner was offered nothing that could be done
     ├── ToolError                       70   a tool is declared wrongly
     ├── PolicyError                      5   policy rules cannot be read, or say no
     ├── StoreError                       3   the database cannot be opened or written
@@ -119,6 +120,12 @@ class Cancelled(EngineError):
     """The caller asked for the work to stop."""
 
     exit_code = 130
+
+
+class PlanningError(AgentkitError):
+    """A planner was offered nothing that could be done."""
+
+    exit_code = 4
 
 
 class ToolError(AgentkitError):

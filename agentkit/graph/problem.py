@@ -22,6 +22,7 @@ from agentkit.protocols import (
     Request,
     Sampling,
     TextDelta,
+    Traits,
     Transition,
 )
 from agentkit.types import Effect, Step, ToolCall, Usage
@@ -69,6 +70,11 @@ class AgentProblem:
     usage: Usage = field(default_factory=Usage)
     model_calls: int = 0
 
+    @property
+    def traits(self) -> Traits:
+        """Return that nothing says which step is better."""
+        return Traits(checked=False)
+
     def key(self, state: Request) -> bytes:
         """Return what tells two conversations apart."""
         return repr([(m.type, m.content) for m in state.messages]).encode()
@@ -111,6 +117,13 @@ class AgentProblem:
     def values(self, batch: Sequence[Request]) -> list[tuple[float, float]] | None:
         """No value source has been measured yet, so none is offered."""
         return None
+
+    def learn(self, proven: Sequence[tuple[Request, float]]) -> None:
+        """Leave it: there is no source of values to be measured."""
+
+    def tokens(self) -> int:
+        """Return how many tokens the model has read and written for this step."""
+        return self.usage.prompt - self.usage.reused + self.usage.decoded + self.usage.forced
 
     def _effect(self, call: ToolCall) -> Effect:
         tool = self.context.tools.get(call.tool)

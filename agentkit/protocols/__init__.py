@@ -25,7 +25,20 @@ from agentkit.protocols.engine import (
     TokenLogprob,
 )
 from agentkit.protocols.guard import AskUser, Go, Guard, HistoryItem, Nudge, Replan, Spent, Stop, Verdict
-from agentkit.protocols.planner import Action, Evaluator, Mode, Plan, PlanBudget, Planner, S, SearchProblem, Transition
+from agentkit.protocols.planner import (
+    Action,
+    Ending,
+    Evaluator,
+    Mode,
+    Plan,
+    PlanBudget,
+    Planner,
+    S,
+    SearchProblem,
+    Traits,
+    Transition,
+    TreeMemory,
+)
 from agentkit.protocols.store import EffectRow, Store
 from agentkit.protocols.tool import Emit, Tool, ToolContext
 
@@ -38,6 +51,7 @@ __all__ = [
     "Delta",
     "EffectRow",
     "Emit",
+    "Ending",
     "Engine",
     "Evaluator",
     "Go",
@@ -65,6 +79,8 @@ __all__ = [
     "TokenLogprob",
     "Tool",
     "ToolContext",
+    "Traits",
     "Transition",
+    "TreeMemory",
     "Verdict",
 ]

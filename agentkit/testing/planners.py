@@ -9,9 +9,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
 
-from agentkit.protocols import Action, Mode, PlanBudget, Planner, Transition
+import pytest
+
+from agentkit.errors import PlanningError
+from agentkit.protocols import Action, Mode, Plan, PlanBudget, Planner, Traits, Transition
 from agentkit.types import Effect, Step, ToolCall
 
 
@@ -22,6 +24,11 @@ class Walk:
     goal: int = 2
     choices: Sequence[int] = (1, -1)
     modes: list[Mode] = field(default_factory=list)  # of the steps that the planner took
+
+    @property
+    def traits(self) -> Traits:
+        """Return that the goal is reached or not."""
+        return Traits()
 
     def key(self, state: int) -> bytes:
         """Return the number as bytes."""
@@ -37,6 +44,10 @@ class Walk:
             for choice in self.choices
         ]
 
+    def likeliest(self, state: int) -> Action | None:
+        """Return nothing: priors cost nothing."""
+        return None
+
     def effect(self, state: int, action: Action) -> Effect:
         """Return that walking only looks."""
         return Effect.READ
@@ -50,7 +61,11 @@ class Walk:
         self.modes.append(mode)
         there = state + int(action.key)
         return Transition(
-            state=there, observation=str(there), reward=float(there == self.goal), terminal=there == self.goal
+            state=there,
+            observation=str(there),
+            reward=float(there == self.goal),
+            terminal=there == self.goal,
+            verified=there == self.goal,
         )
 
     def priors(self, batch: Sequence[tuple[int, Sequence[Action]]]) -> list[list[float]]:
@@ -61,6 +76,13 @@ class Walk:
         """Return that nobody knows."""
         return None
 
+    def learn(self, proven: Sequence[tuple[int, float]]) -> None:
+        """Leave it: there is no source of values to be measured."""
+
+    def tokens(self) -> int:
+        """Return that it costs nothing."""
+        return 0
+
 
 class PlannerContract:
     """What every planner promises, on a walk along the whole numbers."""
@@ -69,7 +91,7 @@ class PlannerContract:
         """Return a planner."""
         raise NotImplementedError
 
-    def _plan(self, walk: Walk, budget: PlanBudget | None = None, seed: int = 7) -> Any:
+    def _plan(self, walk: Walk, budget: PlanBudget | None = None, seed: int = 7) -> Plan:
         budget = budget or PlanBudget(simulations=8)
         return self.make().plan(walk, 0, evaluator=walk, budget=budget, rng=Random(seed))
 
@@ -102,6 +124,10 @@ class PlannerContract:
             PlanBudget(simulations=8, cancel=flag),
         ):
             assert self._plan(Walk(), budget).action.key in {"+1", "-1"}
+
+    def test_where_nothing_can_be_done_it_says_so(self) -> None:
+        with pytest.raises(PlanningError):
+            self._plan(Walk(choices=()))
 
     def test_its_tree_is_plain_data(self) -> None:
         tree = self._plan(Walk()).tree

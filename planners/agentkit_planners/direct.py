@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from random import Random
-from typing import TypeVar
 
-from agentkit.protocols import Evaluator, Plan, PlanBudget, SearchProblem
+from agentkit.errors import PlanningError
+from agentkit.protocols import Evaluator, Plan, PlanBudget, S, SearchProblem, TreeMemory
 
-S = TypeVar("S")
+__all__ = ["DirectPlanner"]
 
 
 class DirectPlanner:
@@ -23,11 +23,17 @@ class DirectPlanner:
         evaluator: Evaluator[S],
         budget: PlanBudget,
         rng: Random,
+        memory: TreeMemory | None = None,
     ) -> Plan:
-        """Return the best action; asks for priors only when there is a choice."""
+        """Return the model's own choice, or the action with the highest prior."""
+        own = problem.likeliest(state)
+        if own is not None:
+            return Plan(action=own, strategy=self.name, why="the model's own choice")
         actions = problem.actions(state)
+        if not actions:
+            raise PlanningError("there is nothing that could be done next: no action; offer a tool, or allow an answer")
         if len(actions) == 1:
-            return Plan(action=actions[0], strategy=self.name, why="the model's own choice")
+            return Plan(action=actions[0], strategy=self.name, why="there is nothing else that could be done")
         logprobs = evaluator.priors([(state, actions)])[0]
         best = min(zip(actions, logprobs, strict=True), key=lambda pair: (-pair[1], pair[0].key))
         return Plan(action=best[0], strategy=self.name, why=f"most probable of {len(actions)} actions")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
-from agentkit.protocols import Evaluator, Plan, PlanBudget, S, SearchProblem
+from agentkit.errors import PlanningError
+from agentkit.protocols import Evaluator, Plan, PlanBudget, S, SearchProblem, TreeMemory
 
 
 class LastPlanner:
@@ -13,7 +14,17 @@ class LastPlanner:
     name = "acme_last"
 
     def plan(
-        self, problem: SearchProblem[S], state: S, *, evaluator: Evaluator[S], budget: PlanBudget, rng: Random
+        self,
+        problem: SearchProblem[S],
+        state: S,
+        *,
+        evaluator: Evaluator[S],
+        budget: PlanBudget,
+        rng: Random,
+        memory: TreeMemory | None = None,
     ) -> Plan:
         """Return the last of the actions that the problem offers."""
-        return Plan(action=problem.actions(state)[-1], strategy=self.name, why="the last shall be first")
+        actions = problem.actions(state)
+        if not actions:
+            raise PlanningError("there is no last action where there is none")
+        return Plan(action=actions[-1], strategy=self.name, why="the last shall be first")

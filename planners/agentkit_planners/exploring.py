@@ -1,0 +1,294 @@
+"""Where a search meets the world: steps are tried, states are recognised, and priors and values are asked for in batches.
+
+What may be tried is decided here for every strategy alike. What only looks is tried; what changes something is tried on
+a fork; what cannot be held by one is predicted, or else never tried: the most probable of these stays in its node as
+something that could be done for real, the others are dropped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic
+
+from agentkit.errors import AgentkitError, Cancelled, DeadlineExceeded, PlanningError
+from agentkit.protocols import Action, Ending, Evaluator, S, SearchProblem, Transition, TreeMemory
+from agentkit.types import Effect
+from agentkit_planners.spending import Meter
+from agentkit_planners.tree import COMMIT, DEAD, DROPPED, UNTRIED, Edge, Node, Tree
+
+__all__ = ["Explorer", "Halted", "Tried"]
+
+MIX = 0.1  # of every prior is spread evenly, so that none is zero
+_OBSERVED = 300  # characters of an observation that are kept
+_SAVING = 0.05  # of the time may go into saving the tree
+
+
+class Halted(Exception):
+    """The search cannot go on; what it knows so far holds."""
+
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(ending.value)
+        self.ending = ending
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What trying an edge came to."""
+
+    edge: Edge
+    child: int  # a node, or a code of `tree`
+    reward: float = 0.0
+    terminal: bool = False
+    verified: bool = False
+    new: bool = False
+
+
+@dataclass(slots=True)
+class Explorer(Generic[S]):
+    """Grows a tree."""
+
+    problem: SearchProblem[S]
+    evaluator: Evaluator[S]
+    meter: Meter
+    memory: TreeMemory | None = None
+    mix: float = MIX
+    tree: Tree = field(default_factory=Tree)
+    deterministic: bool = True
+    _values: bool = True
+    _saved: float = -math.inf  # when, by the meter's clock
+    _saving: float = 0.0  # seconds that it took
+
+    def begin(self, state: S) -> Tree:
+        """Return the tree with the root opened, or the one that an earlier process had grown.
+
+        Raises:
+            PlanningError: there is no action at all.
+            Halted: not even the root's priors may be asked for; they are taken as even.
+        """
+        self.deterministic = self.problem.traits.deterministic
+        key = self.problem.key(state)
+        if self._restored(state, key):
+            return self.tree
+        actions = list(self.problem.actions(state))
+        if not actions:
+            raise PlanningError("there is nothing that could be done next: no action; offer a tool, or allow an answer")
+        ending = self.meter.ending() if len(actions) > 1 else None
+        asks = len(actions) > 1 and ending is None
+        nodes = self._opened([(key, state, actions, False, "")], [(-1, -1)], ask=asks)
+        assert nodes == [0]
+        if ending is not None:
+            raise Halted(ending)
+        return self.tree
+
+    def explore(self, edges: Sequence[Edge]) -> list[Tried]:
+        """Try edges, and open the states that are new: one call of the evaluator for all of them.
+
+        Raises:
+            Halted: cancelled or out of time in the middle; or an evaluator that failed.
+        """
+        tries: list[Tried | None] = []
+        fresh: dict[bytes, tuple[int, tuple[bytes, Any, list[Action], bool, str]]] = {}
+        pending: list[tuple[Edge, bytes, Transition[S]]] = []
+        for edge in edges:
+            gone = self._attempt(edge)
+            if isinstance(gone, int):
+                tries.append(Tried(edge, gone))
+                continue
+            key = self.problem.key(gone.state)
+            if key not in self.tree.index and key not in fresh:
+                actions = [] if gone.terminal else list(self.problem.actions(gone.state))
+                fresh[key] = (len(tries), (key, gone.state, actions, gone.opponent, gone.observation[:_OBSERVED]))
+            pending.append((edge, key, gone))
+            tries.append(None)
+        known = len(self.tree.nodes)
+        parents = [edges[n] for n, _ in fresh.values()]
+        self._opened([about for _, about in fresh.values()], parents, ask=True)
+        rest = iter(pending)
+        return [tried or self._linked(*next(rest), known=known) for tried in tries]
+
+    def state_of(self, number: int) -> Any:
+        """Return a node's state; after a restart it is found again by the steps that led to it.
+
+        Raises:
+            LookupError: the steps no longer lead there.
+        """
+        way = self.tree.way(number)
+        for (parent, via), met in zip(way, [*(edge[0] for edge in way[1:]), number], strict=True):
+            node, child = self.tree.nodes[parent], self.tree.nodes[met]
+            if child.state is None:
+                gone = self._step(node.state, node.actions[via])
+                if gone is None or self.problem.key(gone.state) != child.key:
+                    raise LookupError(f"'{node.actions[via].key}' no longer leads to what it led to")
+                child.state = gone.state
+        return self.tree.nodes[number].state
+
+    def save(self, *, force: bool = False) -> None:
+        """Keep the tree, as often as costs little."""
+        if self.memory is None:
+            return
+        now = self.meter.clock()
+        if not force and now - self._saved < self._saving / _SAVING:
+            return
+        self.memory.save({**self.tree.to_plain(), "spent": self.meter.spent})
+        self._saved = self.meter.clock()
+        self._saving = max(0.0, self._saved - now)
+
+    def _restored(self, state: S, key: bytes) -> bool:
+        saved = self.memory.load() if self.memory is not None else None
+        if saved is None:
+            return False
+        try:
+            tree = Tree.from_plain(saved)
+        except (ValueError, KeyError, TypeError):
+            return False  # of another version, or damaged: it is searched anew
+        if not tree.nodes or tree.root.key != key:
+            return False
+        tree.root.state = state
+        self.tree = tree
+        self.meter.go_on_from(dict(saved.get("spent", {})))
+        return True
+
+    def _attempt(self, edge: Edge) -> Transition[S] | int:
+        """Take the step of an edge where that changes nothing; otherwise, or where it fails, return a code."""
+        node, action = self.tree.nodes[edge[0]], edge[1]
+        untried = node.child[action] == UNTRIED
+        try:
+            state = self.state_of(edge[0])
+            self.meter.tool_calls += 1
+            gone = self._step(state, node.actions[action])
+        except (Cancelled, DeadlineExceeded) as error:
+            raise Halted(Ending.CANCELLED if isinstance(error, Cancelled) else Ending.DEADLINE) from error
+        except Exception as error:  # noqa: BLE001  a step may raise anything; the search goes on without it
+            self.tree.note(f"{node.actions[action].key}: {type(error).__name__}: {error}"[:200])
+            self.tree.open -= untried
+            node.child[action] = DEAD
+            return DEAD
+        self.tree.open -= untried
+        if gone is not None:
+            return gone
+        self.meter.tool_calls -= 1
+        node.child[action] = self._kept_for_real(node, action)
+        return node.child[action]
+
+    def _step(self, state: S, action: Action) -> Transition[S] | None:
+        effect = self.problem.effect(state, action)
+        if effect in (Effect.PURE, Effect.READ):
+            return self.problem.step(state, action, "simulate")
+        if effect is Effect.WRITE:
+            fork = self.problem.fork(state)
+            if fork is not None:
+                return self.problem.step(fork, action, "simulate")
+        return self.problem.step(state, action, "predict")
+
+    def _kept_for_real(self, node: Node, action: int) -> int:
+        """Return what becomes of an action that cannot be tried: at most one a node is kept."""
+        if COMMIT not in node.child:
+            return COMMIT
+        kept = node.child.index(COMMIT)
+        if action > kept:
+            return DROPPED
+        node.child[kept] = DROPPED
+        return COMMIT
+
+    def _linked(self, edge: Edge, key: bytes, gone: Transition[S], *, known: int) -> Tried:
+        child = self.tree.index[key]
+        reward = gone.reward if math.isfinite(gone.reward) else 0.0
+        node = self.tree.nodes[edge[0]]
+        new = child >= known and (self.tree.nodes[child].parent, self.tree.nodes[child].via) == edge
+        if self.deterministic:
+            node.reward[edge[1]], node.child[edge[1]] = reward, child
+        else:
+            pair = self.tree.chances.setdefault(edge, {}).setdefault(child, [0, 0.0])
+            pair[0] += 1
+            pair[1] += reward
+        terminal = gone.terminal or not self.tree.nodes[child].actions
+        return Tried(edge, child, reward, terminal, gone.verified, new)
+
+    def _opened(
+        self, states: Sequence[tuple[bytes, Any, list[Action], bool, str]], parents: Sequence[Edge], *, ask: bool
+    ) -> list[int]:
+        """Add states to the tree, with the priors of their actions and with their values where these are trusted."""
+        merged = [_merged(actions) for _, _, actions, _, _ in states]
+        priors = self._priors([(state[1], actions) for state, actions in zip(states, merged, strict=True)], ask=ask)
+        values = self._valued([state[1] for state in states], [bool(actions) for actions in merged]) if ask else None
+        numbers = []
+        for n, (key, state, _, opponent, observation) in enumerate(states):
+            ranked = sorted(zip(merged[n], priors[n], strict=True), key=lambda pair: (-pair[1], pair[0].key))
+            value = values[n] if values else 0.0
+            count = len(ranked)
+            node = Node(
+                key=key,
+                state=state,
+                parent=parents[n][0],
+                via=parents[n][1],
+                actions=tuple(action for action, _ in ranked),
+                priors=[prior for _, prior in ranked],
+                child=[UNTRIED] * count,
+                visits=[0] * count,
+                reward=[0.0] * count,
+                quality=[0.0] * count,
+                value=value if count else 0.0,
+                q=value if count else 0.0,
+                exact=None if count or not self.deterministic else 0.0,
+                opponent=opponent,
+                observation=observation,
+            )
+            numbers.append(self.tree.add(node))
+        return numbers
+
+    def _priors(self, batch: list[tuple[Any, list[Action]]], *, ask: bool) -> list[list[float]]:
+        """Return probabilities that sum to 1; even ones where nothing is asked or there is nothing to choose."""
+        asked = [n for n, (_, actions) in enumerate(batch) if len(actions) > 1] if ask else []
+        found = [[1.0 / len(actions)] * len(actions) if actions else [] for _, actions in batch]
+        if not asked:
+            return found
+        self.meter.calls += len(asked)
+        for n, logs in zip(asked, self._asked(self.evaluator.priors, [batch[n] for n in asked]), strict=True):
+            found[n] = _normalised(logs, self.mix)
+        return found
+
+    def _valued(self, states: list[Any], alive: list[bool]) -> list[float] | None:
+        if not self._values or not any(alive):
+            return None
+        given = self._asked(self.evaluator.values, [s for s, lives in zip(states, alive, strict=True) if lives])
+        if given is None:
+            self._values = False
+            return None
+        if not all(math.isfinite(mean) for mean, _ in given):
+            self._values = False
+            self.tree.note("a value that is no number came back, so values are not used any more")
+            return None
+        rest = iter(given)
+        return [next(rest)[0] if lives else 0.0 for lives in alive]
+
+    def _asked(self, ask: Any, batch: list[Any]) -> Any:
+        """Ask the evaluator; where it fails the search ends with what it has, or, at the root, fails."""
+        try:
+            return ask(batch)
+        except Cancelled as error:
+            raise Halted(Ending.CANCELLED) from error
+        except DeadlineExceeded as error:
+            raise Halted(Ending.DEADLINE) from error
+        except (AgentkitError, ArithmeticError, ValueError, LookupError, TypeError) as error:
+            if not self.tree.nodes:
+                raise
+            self.tree.note(f"the evaluator failed: {type(error).__name__}: {error}"[:200])
+            raise Halted(Ending.FAILED) from error
+
+
+def _merged(actions: list[Action]) -> list[Action]:
+    """Return actions without those that another with the same key stands for."""
+    return list({action.key: action for action in reversed(actions)}.values())[::-1]
+
+
+def _normalised(logs: Sequence[float], mix: float) -> list[float]:
+    """Return the softmax of log-probabilities, with `mix` of it spread evenly; what is no number counts as least."""
+    finite = [log for log in logs if math.isfinite(log)]
+    if not finite:
+        return [1.0 / len(logs)] * len(logs)
+    top, least = max(finite), min(finite)
+    weights = [math.exp((log if math.isfinite(log) else least) - top) for log in logs]
+    total = sum(weights)
+    return [(1 - mix) * weight / total + mix / len(logs) for weight in weights]

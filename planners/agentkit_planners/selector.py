@@ -1,0 +1,79 @@
+"""Which strategy suits a task: the planner that people get when they ask for search without saying how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+
+from agentkit.protocols import Ending, Evaluator, Plan, PlanBudget, S, SearchProblem, Traits, TreeMemory
+from agentkit.types import Effect
+from agentkit_planners.exploring import Explorer, Halted
+from agentkit_planners.lds import LdsPlanner
+from agentkit_planners.mcts.policies import BayesRootPlanner, PuctPlanner
+from agentkit_planners.planning import SearchPlanner
+from agentkit_planners.spending import Meter
+
+__all__ = ["AutoPlanner", "strategy_for"]
+
+CONFIDENT = 0.9  # prior of an action that only looks, and is taken without a search
+
+
+def strategy_for(traits: Traits) -> tuple[Callable[[], SearchPlanner], str]:
+    """Return what makes the planner that suits a kind of task, and why it does."""
+    if traits.opponent:
+        return PuctPlanner, "somebody plays against us"
+    if traits.lookahead == 1:
+        return BayesRootPlanner, "only one step can be looked ahead"
+    if traits.graded or not traits.deterministic:
+        return PuctPlanner, "there is more and less reward" if traits.graded else "the same step may lead elsewhere"
+    return LdsPlanner, "a goal is reached or it is not, and each step leads to one state"
+
+
+@dataclass(kw_only=True)
+class AutoPlanner:
+    """Searches where that can pay, by the strategy that suits the task, and takes the model's own choice elsewhere.
+
+    No search where nothing says what is good, where there is one action, or where the model is `confident` of one that
+    only looks: a mistake is cheap there, and the next step can mend it.
+    """
+
+    name: str = "auto"
+    confident: float = CONFIDENT
+    choose: Callable[[Traits], tuple[Callable[[], SearchPlanner], str]] = field(default=strategy_for)
+
+    def plan(
+        self,
+        problem: SearchProblem[S],
+        state: S,
+        *,
+        evaluator: Evaluator[S],
+        budget: PlanBudget,
+        rng: Random,
+        memory: TreeMemory | None = None,
+    ) -> Plan:
+        """Return the plan of the strategy that suits, or the most probable action; see `Planner.plan`."""
+        make, kind = self.choose(problem.traits)
+        planner = make()
+        planner.name = f"{self.name}: {planner.name}"
+        explorer = Explorer(problem, evaluator, Meter(budget, evaluator.tokens), memory=memory, mix=planner.mix)
+        try:
+            explorer.begin(state)
+        except Halted as halt:
+            return planner.planned(explorer, 0, f"nothing could be asked ({halt.ending.value})", halt.ending)
+        if easy := self._easy(explorer):
+            planner.name = f"{self.name}: direct"
+            return planner.planned(explorer, 0, easy, Ending.CHOSEN)
+        return planner.plan_with(explorer, rng, because=kind)
+
+    def _easy(self, explorer: Explorer[S]) -> str:
+        """Return why there is no need to search, or nothing."""
+        root = explorer.tree.root
+        if len(root.actions) == 1:
+            return "there is nothing else that could be done"
+        if not explorer.problem.traits.checked:
+            return "nothing says what is better, so the most probable is taken"
+        effect = explorer.problem.effect(root.state, root.actions[0])
+        if root.priors[0] >= self.confident and effect in (Effect.PURE, Effect.READ) and not root.total:
+            return f"the model is confident ({root.priors[0]:.2f}), and it only looks"
+        return ""

@@ -1,0 +1,85 @@
+"""What a search has spent, and whether it may go on: asked before every batch, so it goes over by one batch at most."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from agentkit.protocols import Ending, PlanBudget
+
+__all__ = ["Meter"]
+
+_SMOOTHING = 0.3  # how much the last batch counts in what the next is thought to take
+
+
+@dataclass(slots=True)
+class Meter:
+    """Counts, and compares with a budget."""
+
+    budget: PlanBudget
+    read_tokens: Callable[[], int]
+    clock: Callable[[], float] = time.monotonic
+    simulations: int = 0
+    calls: int = 0
+    tool_calls: int = 0
+    earlier_tokens: int = 0  # by a process that this search goes on from
+    _began: float | None = None
+    _expected: float = 0.0  # seconds that the next batch is thought to take
+    _tokens: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._tokens = self.read_tokens()
+
+    @property
+    def tokens(self) -> int:
+        """Model tokens that this search has had evaluated."""
+        return self.earlier_tokens + self.read_tokens() - self._tokens
+
+    @property
+    def spent(self) -> dict[str, int]:
+        """All counts by name."""
+        return {
+            "simulations": self.simulations,
+            "calls": self.calls,
+            "tool_calls": self.tool_calls,
+            "tokens": self.tokens,
+        }
+
+    def go_on_from(self, spent: dict[str, int]) -> None:
+        """Count what an earlier process has spent on the same decision."""
+        self.simulations += spent.get("simulations", 0)
+        self.calls += spent.get("calls", 0)
+        self.tool_calls += spent.get("tool_calls", 0)
+        self.earlier_tokens += spent.get("tokens", 0)
+
+    def ending(self) -> Ending | None:
+        """Return why no other batch may begin, or None; a batch is thought to begin with the answer None."""
+        budget = self.budget
+        if budget.cancel is not None and budget.cancel.is_set():
+            return Ending.CANCELLED
+        if budget.deadline is not None:
+            now = self.clock()
+            if self._began is not None:
+                took = max(0.0, now - self._began)  # a clock may jump
+                self._expected += _SMOOTHING * (took - self._expected) if self._expected else took
+            if now + self._expected >= budget.deadline:
+                return Ending.DEADLINE
+            self._began = now
+        if self.simulations >= budget.simulations:
+            return Ending.SIMULATIONS
+        if budget.calls is not None and self.calls >= budget.calls:
+            return Ending.CALLS
+        if budget.tool_calls is not None and self.tool_calls >= budget.tool_calls:
+            return Ending.TOOL_CALLS
+        if budget.tokens is not None and self.tokens >= budget.tokens:
+            return Ending.TOKENS
+        return None
+
+    def room(self, wanted: int) -> int:
+        """Return how many of `wanted` nodes may be opened at once, at least 1."""
+        budget = self.budget
+        left = budget.simulations - self.simulations
+        for limit, used in ((budget.calls, self.calls), (budget.tool_calls, self.tool_calls)):
+            left = left if limit is None else min(left, limit - used)
+        return max(1, min(wanted, left))
