@@ -21,7 +21,7 @@ from agentkit_planners.tree import COMMIT, DEAD, DROPPED, UNTRIED, Edge, Node, T
 __all__ = ["Explorer", "Halted", "Tried"]
 
 MIX = 0.1  # of every prior is spread evenly, so that none is zero
-_OBSERVED = 300  # characters of an observation that are kept
+_OBSERVED = 4_000  # characters of an observation that are kept
 _SAVING = 0.05  # of the time may go into saving the tree
 
 
@@ -114,8 +114,7 @@ class Explorer(Generic[S]):
         Raises:
             LookupError: the steps no longer lead there.
         """
-        way = self.tree.way(number)
-        for (parent, via), met in zip(way, [*(edge[0] for edge in way[1:]), number], strict=True):
+        for parent, via, met in self.tree.way(number):
             node, child = self.tree.nodes[parent], self.tree.nodes[met]
             if child.state is None:
                 gone = self._step(node.state, node.actions[via])
@@ -136,18 +135,26 @@ class Explorer(Generic[S]):
         self._saving = max(0.0, self._saved - now)
 
     def _restored(self, state: S, key: bytes) -> bool:
+        """Go on with a tree that was kept: this decision's, or what the last one's has below the step that was taken.
+
+        The latter only if the world is as it was predicted to be. A tree that cannot be read is searched anew.
+        """
         saved = self.memory.load() if self.memory is not None else None
         if saved is None:
             return False
         try:
-            tree = Tree.from_plain(saved)
-        except (ValueError, KeyError, TypeError):
-            return False  # of another version, or damaged: it is searched anew
-        if not tree.nodes or tree.root.key != key:
+            tree: Tree | None = Tree.from_plain(saved)
+            same = tree is not None and tree.root.key == key
+            if tree is not None and not same:
+                tree = tree.rerooted(int(saved["chosen"]), key)
+        except (ValueError, KeyError, TypeError, IndexError):
+            return False
+        if tree is None or not tree.root.actions:
             return False
         tree.root.state = state
         self.tree = tree
-        self.meter.go_on_from(dict(saved.get("spent", {})))
+        if same:
+            self.meter.go_on_from(dict(saved.get("spent", {})))
         return True
 
     def _attempt(self, edge: Edge) -> Transition[S] | int:
@@ -174,6 +181,8 @@ class Explorer(Generic[S]):
 
     def _step(self, state: S, action: Action) -> Transition[S] | None:
         effect = self.problem.effect(state, action)
+        if effect is not Effect.PURE:
+            self.tree.effects[action.key] = effect.value
         if effect in (Effect.PURE, Effect.READ):
             return self.problem.step(state, action, "simulate")
         if effect is Effect.WRITE:
@@ -216,8 +225,8 @@ class Explorer(Generic[S]):
         numbers = []
         for n, (key, state, _, opponent, observation) in enumerate(states):
             ranked = sorted(zip(merged[n], priors[n], strict=True), key=lambda pair: (-pair[1], pair[0].key))
-            value = values[n] if values else 0.0
             count = len(ranked)
+            value = values[n] if values and count else None
             node = Node(
                 key=key,
                 state=state,
@@ -229,8 +238,8 @@ class Explorer(Generic[S]):
                 visits=[0] * count,
                 reward=[0.0] * count,
                 quality=[0.0] * count,
-                value=value if count else 0.0,
-                q=value if count else 0.0,
+                value=value,
+                q=value or 0.0,
                 exact=None if count or not self.deterministic else 0.0,
                 opponent=opponent,
                 observation=observation,

@@ -34,7 +34,7 @@ class Way:
 
 
 Cost = Callable[[Way], tuple[float, ...]]
-"""What is cheaper is taken first; among equals, the one that was found first."""
+"""What is cheaper is taken first; among equals, what leaves from the state that was met first."""
 
 
 @dataclass(kw_only=True)
@@ -70,7 +70,7 @@ class OrderedPlanner(SearchPlanner):
                 explorer.save()
         except Halted as halt:
             ending = halt.ending
-        frontier.count()
+        frontier.count(most=explorer.problem.traits.most)
         explorer.save(force=True)
         return ending
 
@@ -86,13 +86,12 @@ class _Frontier:
     def __init__(self, tree: Tree, cost: Cost) -> None:
         """Take up a tree where an earlier search left it: cheapest ways first, as Dijkstra does."""
         self._tree, self._cost = tree, cost
-        self._heap: list[tuple[tuple[float, ...], int, Edge]] = []
+        self._heap: list[tuple[tuple[float, ...], Edge]] = []
         self._ways: dict[int, tuple[tuple[float, ...], Way, list[Edge]]] = {}
-        self._order = 0
-        self._met(0, (0.0,), Way(0, 0.0, 0, tree.root.value, 0), [])
+        self._met(0, (0.0,), Way(0, 0.0, 0, tree.root.value or 0.0, 0), [])
 
     def __bool__(self) -> bool:
-        while self._heap and self._stale(self._heap[0][2]):
+        while self._heap and self._stale(self._heap[0][1]):
             heapq.heappop(self._heap)
         return bool(self._heap)
 
@@ -100,7 +99,7 @@ class _Frontier:
         """Return the next edges; fewer if there are fewer."""
         edges: list[Edge] = []
         while len(edges) < count and self:
-            edge = heapq.heappop(self._heap)[2]
+            edge = heapq.heappop(self._heap)[1]
             if edge not in edges:
                 edges.append(edge)
         return edges
@@ -114,7 +113,7 @@ class _Frontier:
         way = self._way(edge)
         self._met(child, self._cost(way), way, self.path(edge))
 
-    def count(self) -> None:
+    def count(self, *, most: float | None) -> None:
         """Count visits on the tree as a search with values would have them: an edge's are those of what is below it."""
         tree = self._tree
         for number in sorted(self._ways, key=lambda number: -len(self._ways[number][2])):
@@ -126,7 +125,7 @@ class _Frontier:
                 elif below != UNTRIED:
                     node.visits[action] = 1
             node.total = sum(node.visits)
-            refresh(tree, number, most=1.0)
+            refresh(tree, number, most=most)
 
     def _stale(self, edge: Edge) -> bool:
         return self._tree.nodes[edge[0]].child[edge[1]] != UNTRIED
@@ -137,7 +136,7 @@ class _Frontier:
             before.depth + 1,
             before.logprob + math.log(node.priors[edge[1]]),
             before.discrepancies + edge[1],
-            node.value,
+            node.value or 0.0,
             edge[1],
         )
 
@@ -156,7 +155,6 @@ class _Frontier:
                 edge = (number, action)
                 step = self._way(edge)
                 if below == UNTRIED:
-                    self._order += 1
-                    heapq.heappush(self._heap, (self._cost(step), self._order, edge))
+                    heapq.heappush(self._heap, (self._cost(step), edge))
                 elif below >= 0:
                     waiting.append((below, self._cost(step), step, [*path, edge]))

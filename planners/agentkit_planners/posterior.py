@@ -17,7 +17,7 @@ from types import MappingProxyType
 
 from agentkit_planners.tree import COMMIT, DROPPED, Node
 
-__all__ = ["Calibration", "best_action", "fit", "posterior"]
+__all__ = ["Calibration", "best_action", "fit", "gradients", "posterior"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +41,30 @@ def posterior(node: Node, calibration: Calibration) -> list[tuple[float, float]]
         prior = sign * base + calibration.slope * (log - middle)
         mean = (seen * sign * quality + kappa * prior) / (seen + kappa)
         found.append((mean, math.sqrt(calibration.noise / (seen + kappa))))
+    return found
+
+
+def gradients(node: Node, calibration: Calibration, pending: Sequence[int]) -> list[float]:
+    """Return each action's knowledge gradient: the expected rise of the best posterior mean by one more visit.
+
+        s (z Phi(z) + phi(z)),     z = -|mu_a - best of the other means| / s
+
+    s is by how much a visit is expected to move mu_a: s^2 = noise / (n + kappa) - noise / (n + 1 + kappa).
+
+    Args:
+        node: the root.
+        calibration: of the posterior.
+        pending: visits under way, by action; they count as made.
+    """
+    means = [mean for mean, _ in posterior(node, calibration)]
+    first, *rest = sorted(means, reverse=True)
+    second = rest[0] if rest else first
+    found = []
+    for mean, visits, more in zip(means, node.visits, pending, strict=True):
+        count = visits + more + calibration.kappa
+        s = math.sqrt(max(calibration.noise / count - calibration.noise / (count + 1), 1e-300))
+        z = -abs(mean - (second if mean == first else first)) / s
+        found.append(s * (z * (1 + math.erf(z / math.sqrt(2))) / 2 + math.exp(-z * z / 2) / math.sqrt(2 * math.pi)))
     return found
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from agentkit.protocols import Ending, Evaluator, Plan, PlanBudget, S, SearchProblem, Traits, TreeMemory
 from agentkit.types import Effect
+from agentkit_planners.direct import DirectPlanner
 from agentkit_planners.exploring import Explorer, Halted
 from agentkit_planners.lds import LdsPlanner
 from agentkit_planners.mcts.policies import BayesRootPlanner, PuctPlanner
@@ -53,6 +54,10 @@ class AutoPlanner:
         memory: TreeMemory | None = None,
     ) -> Plan:
         """Return the plan of the strategy that suits, or the most probable action; see `Planner.plan`."""
+        if not problem.traits.checked:
+            plan = DirectPlanner().plan(problem, state, evaluator=evaluator, budget=budget, rng=rng)
+            why = f"{plan.why}: nothing says what would be better"
+            return replace(plan, strategy=f"{self.name}: {plan.strategy}", why=why)
         make, kind = self.choose(problem.traits)
         planner = make()
         planner.name = f"{self.name}: {planner.name}"
@@ -71,8 +76,6 @@ class AutoPlanner:
         root = explorer.tree.root
         if len(root.actions) == 1:
             return "there is nothing else that could be done"
-        if not explorer.problem.traits.checked:
-            return "nothing says what is better, so the most probable is taken"
         effect = explorer.problem.effect(root.state, root.actions[0])
         if root.priors[0] >= self.confident and effect in (Effect.PURE, Effect.READ) and not root.total:
             return f"the model is confident ({root.priors[0]:.2f}), and it only looks"

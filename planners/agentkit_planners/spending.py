@@ -76,6 +76,10 @@ class Meter:
             return Ending.TOKENS
         return None
 
+    def out(self) -> bool:
+        """Whether a batch that is under way has to end now: cancelled, late, or a limit other than simulations reached."""
+        return self.ending() not in (None, Ending.SIMULATIONS)
+
     def room(self, wanted: int) -> int:
         """Return how many of `wanted` nodes may be opened at once, at least 1."""
         budget = self.budget

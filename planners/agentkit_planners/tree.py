@@ -38,7 +38,7 @@ class Node:
     visits: list[int] = field(default_factory=list)
     reward: list[float] = field(default_factory=list)  # of the step itself
     quality: list[float] = field(default_factory=list)  # reward and what follows: Q(s, a)
-    value: float = 0.0  # what an evaluator said of the state when it was met
+    value: float | None = None  # what an evaluator said of the state when it was met; None: nobody can tell
     q: float = 0.0  # with what was found below it: Q(s)
     total: int = 0  # visits of all actions
     exact: float | None = None  # what is proven
@@ -49,14 +49,16 @@ class Node:
         """Return v_mix, and the sum of the priors of what was visited.
 
         v_mix = (U + N * (sum of P Q over what was visited) / (sum of P over it)) / (1 + N), Gumbel MuZero, appendix D:
-        the node's own value and what was found below it, each action weighted by its prior.
+        the node's own value and what was found below it, each action weighted by its prior. Without a value of its own,
+        what was found alone; 0 where nothing was.
         """
         seen = weighted = 0.0
         for prior, visits, quality in zip(self.priors, self.visits, self.quality, strict=True):
             if visits:
                 seen += prior
                 weighted += prior * quality
-        return ((self.value + self.total * weighted / seen) / (1 + self.total) if seen else self.value), seen
+        own, weight = (0.0, 0) if self.value is None else (self.value, 1)
+        return ((own + self.total * weighted / seen) / (weight + self.total) if seen else own), seen
 
 
 @dataclass(slots=True)
@@ -69,6 +71,7 @@ class Tree:
     found: dict[int, tuple[float, bool]] = field(
         default_factory=dict
     )  # by root action: best whole way, and whether verified
+    effects: dict[str, str] = field(default_factory=dict)  # of tried actions that do more than compute, by key
     open: int = 0  # edges that are untried
     notes: list[str] = field(default_factory=list)  # what went wrong, in words
     memo: dict[str, Any] = field(default_factory=dict)  # what a strategy has to remember
@@ -106,14 +109,14 @@ class Tree:
         """Return the states whose worth was proven by what was found below them, with that worth."""
         return [(node.state, node.exact) for node in self.nodes if node.actions and node.exact is not None]
 
-    def way(self, number: int) -> list[Edge]:
-        """Return the edges by which a node was first met, from the root."""
-        edges: list[Edge] = []
+    def way(self, number: int) -> list[tuple[int, int, int]]:
+        """Return how a node was first met: (node, action, node it led to) for each step from the root."""
+        steps: list[tuple[int, int, int]] = []
         while number > 0:
             node = self.nodes[number]
-            edges.append((node.parent, node.via))
+            steps.append((node.parent, node.via, number))
             number = node.parent
-        return edges[::-1]
+        return steps[::-1]
 
     def rerooted(self, edge: int, key: bytes) -> Tree | None:
         """Return what is below a root action as a tree of its own, visits kept; None unless it led to the state `key`.
@@ -130,7 +133,7 @@ class Tree:
                     if child not in numbers:
                         numbers[child] = len(order)
                         order.append(child)
-        tree = Tree(notes=list(self.notes))
+        tree = Tree(notes=list(self.notes), effects=dict(self.effects))
         for number in order:
             node = self.nodes[number]
             tree.add(_copied(node, [numbers.get(c, c) for c in node.child]))
@@ -154,6 +157,7 @@ class Tree:
             "nodes": [_node(node) for node in self.nodes],
             "chances": [[*edge, [[c, *pair] for c, pair in found.items()]] for edge, found in self.chances.items()],
             "found": {str(edge): list(best) for edge, best in self.found.items()},
+            "effects": dict(self.effects),
             "steps": steps,
             "notes": list(self.notes),
             "memo": dict(self.memo),
@@ -169,7 +173,7 @@ class Tree:
         if data.get("version") != VERSION:
             raise ValueError(f"a tree of version {data.get('version')}, not {VERSION}")
         actions = {key: Action(key=key, step=_read_step(step)) for key, step in data["steps"].items()}
-        tree = cls(notes=list(data["notes"]), memo=dict(data["memo"]))
+        tree = cls(notes=list(data["notes"]), memo=dict(data["memo"]), effects=dict(data["effects"]))
         for plain in data["nodes"]:
             given = {
                 **plain,

@@ -5,6 +5,8 @@ anew from edge visits (KataGo, docs/GraphSearch.md):
 
     Q(n) = (U(n) + sum over a of N(n,a) Q(n,a)) / (1 + sum over a of N(n,a)),     Q(n,a) = r(n,a) + Q(child)
 
+Where nobody can tell what a state is worth, U and the 1 beside it are left out.
+
 Proofs are those of MCTS-Solver (Winands, Björnsson and Saito 2008; OpenSpiel's `outcome`): a node is worth exactly what
 its best action is once all are proven, or once one is that nothing can beat. Actions proven to be worse than the best
 that is known are left out of the mean, for nobody would take them.
@@ -16,7 +18,7 @@ from collections.abc import Sequence
 
 from agentkit_planners.tree import COMMIT, DEAD, DROPPED, UNTRIED, Edge, Node, Tree
 
-__all__ = ["back_up", "proven", "refresh"]
+__all__ = ["back_up", "proven", "refresh", "settle"]
 
 
 def back_up(tree: Tree, path: Sequence[Edge], *, most: float | None, deterministic: bool = True) -> None:
@@ -39,7 +41,7 @@ def refresh(tree: Tree, number: int, *, most: float | None, deterministic: bool 
     """Take a node's values anew from its children."""
     node, nodes = tree.nodes[number], tree.nodes
     quality, reward, child = node.quality, node.reward, node.child
-    total, count, proofs = node.value, 1, False
+    total, count, proofs = (0.0, 0, False) if node.value is None else (node.value, 1, False)
     for action, visits in enumerate(node.visits):
         below = child[action]
         if below >= 0:
@@ -52,9 +54,20 @@ def refresh(tree: Tree, number: int, *, most: float | None, deterministic: bool 
         if visits and below != COMMIT and below != DROPPED:
             total += visits * quality[action]
             count += visits
-    node.q = total / count
+    node.q = total / count if count else 0.0
     if deterministic and proofs:
         _prove(tree, number, most)
+
+
+def settle(tree: Tree, *, most: float | None) -> None:
+    """Pass proofs on to all parents, not only to those that were on the way; circles stay unproven."""
+    changed = True
+    while changed:
+        changed = False
+        for number in range(len(tree.nodes) - 1, -1, -1):
+            if tree.nodes[number].exact is None:
+                refresh(tree, number, most=most)
+                changed = changed or tree.nodes[number].exact is not None
 
 
 def _expected(tree: Tree, edge: Edge) -> float:
@@ -87,5 +100,6 @@ def _prove(tree: Tree, number: int, most: float | None) -> None:
     visited = [a for a, visits in enumerate(node.visits) if visits and node.child[a] not in (COMMIT, DROPPED, UNTRIED)]
     best = max((sign * node.quality[a] for a in visited), default=0.0)
     kept = [a for a in visited if worth[a] is None or sign * node.quality[a] >= best]
-    count = sum(node.visits[a] for a in kept)
-    node.q = (node.value + sum(node.visits[a] * node.quality[a] for a in kept)) / (1 + count)
+    own, weight = (0.0, 0) if node.value is None else (node.value, 1)
+    count = weight + sum(node.visits[a] for a in kept)
+    node.q = (own + sum(node.visits[a] * node.quality[a] for a in kept)) / count if count else 0.0

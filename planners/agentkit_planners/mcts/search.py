@@ -11,7 +11,7 @@ from typing import Generic
 
 from agentkit.protocols import Ending, S
 from agentkit_planners.exploring import Explorer, Halted, Tried
-from agentkit_planners.mcts.backup import back_up, refresh
+from agentkit_planners.mcts.backup import back_up, refresh, settle
 from agentkit_planners.mcts.select import NOWHERE, Picker
 from agentkit_planners.tree import Edge, Tree
 
@@ -52,8 +52,13 @@ class Search(Generic[S]):
         return ending
 
     def _width(self, room: int) -> int:
-        """Return how many walks may be under way: with chance, one, for each must see what came of the last."""
-        return room if self.explorer.deterministic else 1
+        """Return how many walks may be under way; one where each must see what came of its last step."""
+        return room if self.explorer.deterministic and self._valued else 1
+
+    @property
+    def _valued(self) -> bool:
+        """Whether a walk can end where it meets something new: there is a value to take back up."""
+        return self.explorer.tree.root.value is not None
 
     def _finished(self) -> Ending | None:
         tree, traits = self.explorer.tree, self.explorer.problem.traits
@@ -62,40 +67,47 @@ class Search(Generic[S]):
         if tree.root.exact is not None:
             return Ending.SOLVED
         if traits.deterministic and (tree.open == 0 or self._idle > IDLE + len(tree.nodes)):
-            return Ending.EXHAUSTED
+            settle(tree, most=traits.most)
+            return Ending.SOLVED if tree.root.exact is not None else Ending.EXHAUSTED
         return Ending.SETTLED if self.settled is not None and self.settled(tree) else None
 
     def _walk(self) -> tuple[list[Edge], bool]:
-        """Return the edges from the root to one that is unknown, and whether there is one at the end."""
-        tree, pending = self.explorer.tree, self._pending
-        limit = self.explorer.problem.traits.lookahead
+        """Return the edges from the root to where a walk ends, and whether the last is still to be tried.
+
+        With values a walk ends at the first state that is new; without, it goes on to an end, for only that says
+        anything.
+        """
+        tree, pending, traits = self.explorer.tree, self._pending, self.explorer.problem.traits
         number, path, passed = 0, list[Edge](), {0}
         while True:
             action = (self.interior if number else self.root)(tree, number, passed, pending)
             if action == NOWHERE:
+                refresh(tree, number, most=traits.most, deterministic=traits.deterministic)  # all of it may be proven
                 return path, False
             edge = (number, action)
             path.append(edge)
-            if self.explorer.deterministic:
-                number = tree.nodes[number].child[action]
-                if self.batch > 1:
-                    pending[edge] = pending.get(edge, 0) + 1
-                if number < 0:
-                    return path, pending.get(edge, 1) == 1  # another walk of the batch is about to try it
-            else:
+            child = tree.nodes[number].child[action]
+            if self.batch > 1:
+                pending[edge] = pending.get(edge, 0) + 1
+            if child < 0 and self.explorer.deterministic and self._valued:
+                return path, pending.get(edge, 1) == 1  # another walk of the batch is about to try it
+            if child < 0:
                 tried = self.explorer.explore([edge])[0]
-                number = tried.child
-                if number < 0 or tried.new or tried.terminal or number in passed:
+                self._idle = 0
+                child = tried.child
+                if tried.terminal:
+                    self._seen(path, tried)
+                if child < 0 or tried.terminal or (tried.new and self._valued) or self.explorer.meter.out():
                     return path, False
-            if limit is not None and len(path) >= limit:
+            if child in passed or (traits.lookahead is not None and len(path) >= traits.lookahead):
                 return path, False
-            passed.add(number)
+            passed.add(child)
+            number = child
 
     def _learn(self, path: list[Edge], tried: Tried | None) -> None:
         """Take a walk back up; one that found nothing new counts, so that others are taken."""
         if not path:
             self._idle += 1
-            refresh(self.explorer.tree, 0, most=self.explorer.problem.traits.most)
             return
         self._idle = 0 if tried is not None else self._idle + 1
         if tried is not None:

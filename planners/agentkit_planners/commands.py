@@ -1,0 +1,68 @@
+"""`agentkit trees export`: what searches have found, as data to train on."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agentkit import config
+from agentkit.errors import UsageError
+from agentkit.store import open_store
+from agentkit_planners.export import Limits
+from agentkit_planners.rows import KINDS, Kind, rows_of
+
+__all__ = ["export"]
+
+_ALL = 1_000_000  # runs
+
+
+@click.command()
+@click.argument("runs", nargs=-1, metavar="[RUN]...")
+@click.option("--kind", type=click.Choice(KINDS), default="pairs", show_default=True, help="What is written.")
+@click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Default: stdout.")
+@click.option(
+    "--split", type=click.Choice(["train", "test"]), help="Only tasks of this split; one in ten is for testing."
+)
+@click.option(
+    "--visits", type=click.IntRange(min=1), default=Limits().visits, show_default=True, help="Least, of both."
+)
+@click.option("--theta", type=float, default=Limits().theta, show_default=True, help="Least difference of worth.")
+def export(runs: tuple[str, ...], kind: Kind, out: Path | None, split: str | None, visits: int, theta: float) -> None:
+    """Write what search trees teach, as JSON Lines that TRL reads.
+
+    \b
+    agentkit trees export -o pairs.jsonl                 preference pairs of all runs
+    agentkit trees export 8c1e --kind policies           of one run, to stdout
+    agentkit trees export --split train -o train.jsonl
+    """
+    limits = Limits(visits=visits, theta=theta)
+    rows = [row for row in rows_of(list(_trees(runs)), kind, limits=limits) if split in (None, row["split"])]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    if out is None:
+        sys.stdout.write(lines)
+    else:
+        try:
+            out.write_text(lines, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{out}: cannot be written ({error.strerror}); name another file") from error
+    click.echo(f"{len(rows)} rows ({kind})", err=True)
+
+
+def _trees(runs: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
+    """Yield the saved trees of these runs, or of all."""
+    store = open_store(config.load().settings.store)
+    try:
+        known = [str(row["run_id"]) for row in store.runs(limit=_ALL)]
+        for run in runs or known:
+            found = [name for name in known if name.startswith(run)]
+            if len(found) != 1:
+                which = "there is no run" if not found else "several runs begin with"
+                raise UsageError(f"{which} '{run}'; `agentkit trees list` shows those that have trees")
+            yield from store.trees(found[0])
+    finally:
+        store.close()
