@@ -59,6 +59,18 @@ class RunSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlannerSettings:
+    """How far a planner may look ahead before each step."""
+
+    width: int = 4  # distinct next steps to ask the model for
+    simulations: int = 32  # ways that are tried, or steps that are opened
+    calls: int | None = None  # times the model is asked how probable next steps are
+    tool_calls: int | None = 64  # steps that are tried, in copies or where they only look
+    tokens: int | None = 20_000  # that the model reads and writes for it
+    timeout_s: float | None = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyRule:
     """One `[[policy.rules]]` table: which calls it is about, and what becomes of them."""
 
@@ -123,6 +135,7 @@ class Settings:
 
     engine: EngineSettings = EngineSettings()
     run: RunSettings = RunSettings()
+    planner: PlannerSettings = PlannerSettings()
     policy: PolicySettings = PolicySettings()
     delegate: DelegateSettings = DelegateSettings()
     tools: Confinement = CONFINED

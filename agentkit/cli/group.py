@@ -1,7 +1,8 @@
 """The commands by name, each imported only when it is run.
 
 `agentkit --help` imports click, this table and the names of installed command extensions; a command's
-module, and what it needs in turn, is imported when the command is. A core command cannot be shadowed.
+module, and what it needs in turn, is imported when the command is. A core command cannot be shadowed. An extension
+named `NOUN.VERB` adds a verb to a core noun.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return core commands in reading order, then those of extensions."""
-        return [*COMMANDS, *(name for name in _extension_names() if name not in COMMANDS)]
+        return [*COMMANDS, *_extension_nouns()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return one command; None if there is none of that name."""
@@ -58,7 +59,7 @@ class LazyGroup(click.Group):
             command = import_module(f"agentkit.cli.{cmd_name}").command
             assert isinstance(command, click.Command)
             return command
-        if cmd_name in _extension_names():
+        if cmd_name in _extension_nouns():
             return _extension_command(cmd_name)
         return None
 
@@ -75,7 +76,7 @@ class LazyGroup(click.Group):
         """Write the list of commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
-        others = [name for name in _extension_names() if name not in COMMANDS]
+        others = _extension_nouns()
         if others:
             with formatter.section("Commands of extensions"):
                 formatter.write_dl([(name, f"see: agentkit {name} --help") for name in others])
@@ -90,6 +91,22 @@ class ListGroup(click.Group):
         kwargs.setdefault("context_settings", HELP_NAMES)
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs, then those of extensions."""
+        own = super().list_commands(ctx)
+        return [*own, *(verb for verb in self._verbs(ctx) if verb not in own)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return one verb; an extension's is imported."""
+        own = super().get_command(ctx, cmd_name)
+        if own is not None or cmd_name not in self._verbs(ctx):
+            return own
+        return _extension_command(f"{ctx.info_name}.{cmd_name}")
+
+    def _verbs(self, ctx: click.Context) -> list[str]:
+        start = f"{ctx.info_name}."
+        return [name.removeprefix(start) for name in _extension_names() if name.startswith(start)]
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put `list` in front where no verb stands there."""
         if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
@@ -100,8 +117,8 @@ class ListGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the verb, or say which one was probably meant."""
-        if args[0] not in self.commands:
-            ctx.fail(_unknown(args[0], list(self.commands)))
+        if args[0] not in (known := self.list_commands(ctx)):
+            ctx.fail(_unknown(args[0], known))
         return super().resolve_command(ctx, args)
 
 
@@ -122,6 +139,10 @@ def _extension_names() -> list[str]:
     from importlib.metadata import entry_points
 
     return sorted({entry.name for entry in entry_points(group=GROUP)})
+
+
+def _extension_nouns() -> list[str]:
+    return [name for name in _extension_names() if name not in COMMANDS and "." not in name]
 
 
 def _extension_command(name: str) -> click.Command:

@@ -22,6 +22,7 @@ class AgentFlags:
     max_turns: int | None = None
     max_tokens: int | None = None
     timeout: float | None = None
+    planner: str | None = None
     approval_mode: str | None = None
     on_approval: str | None = None
     allow_tool: tuple[str, ...] = ()
@@ -41,6 +42,7 @@ class AgentFlags:
             "run.max_turns": self.max_turns,
             "run.max_tokens": self.max_tokens,
             "run.timeout_s": self.timeout,
+            "run.planner": self.planner,
             "policy.mode": self.approval_mode,
             "policy.on_approval": self.on_approval,
             "extensions.enabled": False if self.no_plugins else None,
@@ -55,6 +57,9 @@ _OPTIONS = (
     click.option("--max-turns", type=click.IntRange(min=1), metavar="N", help="Model calls before it must answer."),
     click.option("--max-tokens", type=click.IntRange(min=1), metavar="N", help="Tokens, of all model calls."),
     click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Time for the run."),
+    click.option(
+        "--planner", metavar="NAME", help="Look ahead before each step: auto, or another of `agentkit plugins`."
+    ),
     click.option(
         "--approval-mode",
         type=click.Choice(["manual", "auto", "yolo"]),

@@ -31,7 +31,11 @@ if TYPE_CHECKING:
     help="The answer alone, one JSON document, or one JSON line an event.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --output-format json.")
-@click.option("--check", metavar="COMMAND", help="A shell command that must exit 0 for the task to count as done.")
+@click.option(
+    "--check",
+    metavar="COMMAND",
+    help="A shell command that reads the answer and must exit 0 for the task to count as done.",
+)
 @click.option("--schema", metavar="FILE", help="A JSON Schema; the answer is data of that shape.")
 @agent_options
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")

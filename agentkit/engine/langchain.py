@@ -55,7 +55,7 @@ class ChatModelEngine:
 
     def __init__(self, model: BaseChatModel, *, context: int = DEFAULT_CONTEXT, name: str = "") -> None:
         self._model = model
-        self._capabilities = Capabilities(model=name or _name_of(model), context=context)
+        self._capabilities = Capabilities(model=name or _name_of(model), context=context, samples=False)
 
     @property
     def capabilities(self) -> Capabilities:

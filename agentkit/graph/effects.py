@@ -19,8 +19,8 @@ from typing import Any
 
 from agentkit.graph import subruns
 from agentkit.graph.context import RunContext
+from agentkit.graph.keys import call_key
 from agentkit.graph.polling import polled
-from agentkit.graph.problem import call_key
 from agentkit.graph.state import Result, RunState
 from agentkit.messages import own_words
 from agentkit.policy import Allow

@@ -18,15 +18,20 @@ from langchain_core.messages import AIMessage
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 
+from agentkit.engine.wire import messages_to_wire, tools_to_wire
 from agentkit.errors import AgentkitError, ContextFull, DeadlineExceeded, ExtensionError
 from agentkit.graph import effects, guarding, observing, subruns
 from agentkit.graph.answering import conclude, wrap_up
+from agentkit.graph.asking import Degenerated
+from agentkit.graph.checking import run_check
 from agentkit.graph.context import RunContext, add_spent, add_usage
 from agentkit.graph.history import History
-from agentkit.graph.problem import AgentProblem, Degenerated, step_key
-from agentkit.graph.requests import build_request, fit
+from agentkit.graph.keeping import KeptTree
+from agentkit.graph.keys import step_key
+from agentkit.graph.problem import AgentProblem, Check, Situation
+from agentkit.graph.requests import build_request, fit, last_words
 from agentkit.graph.reviewing import EXPIRED, reviewed_call
-from agentkit.graph.state import CallState, RunState, ended_by
+from agentkit.graph.state import CallState, RunState, ended_by, new_call, numbered
 from agentkit.guards import banned, working_tokens
 from agentkit.guards.window import recent
 from agentkit.messages import step_message, step_of
@@ -35,6 +40,7 @@ from agentkit.tools.outcomes import to_dict
 from agentkit.types import Failed, Step, StopReason, ToolCall, Usage
 
 Change = dict[str, Any]
+REHEARSED_S = 60.0  # of a check on a way that is only thought about
 _NOT_RUN = Failed(text="it was not run: an approval in the same step expired", kind="denied")
 
 
@@ -66,32 +72,35 @@ def plan(state: RunState, runtime: Runtime[RunContext]) -> Change:
     state = _paid_twice(state, request, context)
     items = recent(History(state["history"]))
     classify = guarding.classifier(items, context)
-    problem = AgentProblem(context=context, banned=banned(items), classify=classify)
+    problem = AgentProblem(context=context, check=_check(state, context), banned=banned(items), classify=classify)
+    asking = problem.asking
     try:
-        chosen = _chosen(problem, request, state, context)
+        chosen = _chosen(problem, state, request, context)
     except Degenerated as error:
-        spent = add_spent(state["spent"], problem.usage, problem.model_calls)
+        spent = add_spent(state["spent"], asking.usage, asking.model_calls)
         found = guarding.nothing_came("degenerate", error.text, state, spent, context)
         lost = {
             "turn": state["turn"] + 1,
             "calls": [],
             "spent": spent,
-            "usage": add_usage(state["usage"], problem.usage),
+            "usage": add_usage(state["usage"], asking.usage),
         }
         return lost | (found or {"ended": ended_by(StopReason.MODEL, str(error))})
     except DeadlineExceeded as error:
         return {"ended": ended_by(StopReason.BUDGET, str(error))}
     except ContextFull as error:
         return {"ended": ended_by(StopReason.CONTEXT, str(error))}
-    step = _numbered(chosen.action.step, state["turn"] + 1)
-    used = problem.usage
+    finally:
+        problem.close()
+    step = numbered(chosen.action.step, state["turn"] + 1)
+    used = asking.usage
     reply = problem.replies.get(step_key(chosen.action.step))
-    why = {"strategy": chosen.strategy, "why": chosen.why, "kind": step.kind}
+    why = {"strategy": chosen.strategy, "why": chosen.why, "kind": step.kind, "ending": chosen.ending.value}
     context.emit("plan", {**why, "grounds": _grounds(reply)} if reply and reply.grounds else why)
     context.emit("usage", {name: getattr(used, name) for name in type(used).__dataclass_fields__})
     if chosen.tree is not None:
-        context.store.save_tree(context.run_id, state["turn"] + 1, chosen.tree)
-    spent = add_spent(state["spent"], used, problem.model_calls)
+        context.store.save_tree(context.run_id, state["turn"] + 1, {**chosen.tree, **_asked(request)})
+    spent = add_spent(state["spent"], used, asking.model_calls)
     change: Change = {
         "turn": state["turn"] + 1,
         "calls": [],
@@ -104,7 +113,7 @@ def plan(state: RunState, runtime: Runtime[RunContext]) -> Change:
         found = guarding.nothing_came(empty, step.text, state, spent, context)
         if found:
             return change | found
-    calls = [_new_call(call) for call in step.calls]
+    calls = [new_call(call) for call in step.calls]
     return change | {"messages": [step_message(step)], "calls": calls, "data": step.data}
 
 
@@ -188,19 +197,47 @@ def answer(state: RunState, runtime: Runtime[RunContext]) -> Change:
     return {**change, "answer": text, "ended": ended, "calls": [], "spent": spent}
 
 
-def _chosen(problem: AgentProblem, request: Request, state: RunState, context: RunContext) -> Plan:
+def _chosen(problem: AgentProblem, state: RunState, request: Request, context: RunContext) -> Plan:
     """Return the planner's choice; a planner that raises is an extension that failed."""
-    planner = context.planner
-    budget = PlanBudget(deadline=request.deadline, cancel=context.cancel)
+    planner, limits = context.planner, context.settings.planner
+    budget = PlanBudget(
+        simulations=limits.simulations,
+        calls=limits.calls,
+        tokens=limits.tokens,
+        tool_calls=limits.tool_calls,
+        deadline=_soonest(request.deadline, limits.timeout_s, context),
+        cancel=context.cancel,
+    )
+    root, memory = Situation(state, context.workspace), KeptTree(context, state["turn"] + 1)
     rng = Random(f"{context.settings.engine.seed}/{state['turn']}")
     try:
-        return planner.plan(problem, request, evaluator=problem, budget=budget, rng=rng)
+        return planner.plan(problem, root, evaluator=problem, budget=budget, rng=rng, memory=memory)
     except AgentkitError:
         raise
     except Exception as error:
         raise ExtensionError(
             f"planner '{planner.name}' failed: {type(error).__name__}: {error}; use another (run.planner)"
         ) from error
+
+
+def _asked(request: Request) -> dict[str, Any]:
+    """Return what a tree was grown from, as data to train on wants it; the check is no part of it."""
+    messages = messages_to_wire(request.messages)
+    return {"prompt": messages, "tools": tools_to_wire(request.tools), "task": last_words(request.messages)}
+
+
+def _check(state: RunState, context: RunContext) -> Check | None:
+    """Return the user's check for ways that are only thought about; None where there is none."""
+    command = state["task"].get("check")
+    if not command:
+        return None
+    return lambda answer, workspace: run_check(command, answer, workspace, context.cancel, timeout_s=REHEARSED_S)
+
+
+def _soonest(deadline: float | None, seconds: float | None, context: RunContext) -> float | None:
+    """Return when a search has to be over: with the run, or after its own time."""
+    own = None if seconds is None else context.clock() + seconds
+    return min((moment for moment in (deadline, own) if moment is not None), default=None)
 
 
 def _empty(step: Step) -> str:
@@ -241,15 +278,3 @@ def _cut_off(reply: Reply, request: Request, state: RunState, spent: dict[str, A
 def _grounds(reply: Reply) -> dict[str, Any]:
     """Return what each grounded argument of the step could be, as plain data."""
     return {tool: {name: asdict(ground) for name, ground in about.items()} for tool, about in reply.grounds.items()}
-
-
-def _numbered(step: Step, turn: int) -> Step:
-    """Give the calls ids that are unique in the run, whatever the model called them."""
-    calls = tuple(replace(call, id=f"call_{turn}_{n}") for n, call in enumerate(step.calls))
-    return replace(step, calls=calls)
-
-
-def _new_call(call: ToolCall) -> CallState:
-    return CallState(
-        id=call.id, tool=call.tool, arguments=dict(call.arguments), verdict="", digest="", outcome=None, seconds=0.0
-    )

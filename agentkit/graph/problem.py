@@ -1,61 +1,38 @@
 """The agent as a search problem: what planners see of a conversation.
 
-A state is the list of messages plus the request that would be sent next. Asking for actions asks the
-model; the deltas of what it says are passed on as events while they come.
+A state is a run's state and the workspace it would be in. What could be done next is what the model says, asked for
+several distinct replies, and the calls that can be written down without it (`offering`); what a step would come to is
+rehearsed, never done (`rehearsing`). A way ends with an answer, and is worth 1 if the user's check passes on it.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from agentkit.errors import EngineError
+from agentkit.graph.asking import Asking
 from agentkit.graph.context import RunContext
-from agentkit.guards import DegenerationWatch
-from agentkit.protocols import (
-    Action,
-    ArgumentsDelta,
-    Engine,
-    Mode,
-    Reply,
-    Request,
-    Sampling,
-    TextDelta,
-    Traits,
-    Transition,
-)
-from agentkit.types import Effect, Step, ToolCall, Usage
+from agentkit.graph.keys import call_key, conversation_key, step_key
+from agentkit.graph.offering import offered
+from agentkit.graph.rehearsing import Rehearsal
+from agentkit.graph.requests import build_request
+from agentkit.graph.state import RunState
+from agentkit.messages import step_message
+from agentkit.protocols import Action, Mode, Reply, Request, Traits, Transition
+from agentkit.types import Effect, Step, ToolCall
 
-_ORDER = tuple(Effect)
-CHARS_A_TOKEN = 4
 MOST_BRANCHES = 4  # asked for where calls are ruled out
+Check = Callable[[str, Path], str]
+"""(answer, workspace) -> why it does not achieve the task; nothing where it does."""
 
 
-class Degenerated(EngineError):
-    """A reply repeated itself without end, and so did a second try; `text` is what there is of it."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Situation:
+    """Where a run could be."""
 
-    def __init__(self, text: str) -> None:
-        super().__init__("the reply repeated itself without end")
-        self.text = text
-
-
-def call_key(tool: str, arguments: object) -> str:
-    """Return the key that equal calls share: the tool's name and its arguments in canonical order."""
-    return f"{tool} {json.dumps(arguments, sort_keys=True, ensure_ascii=False, default=str)}"
-
-
-def step_key(step: Step) -> str:
-    """Return the key that equal steps share."""
-    if step.kind != "calls":
-        return f"{step.kind} {step.text}"
-    return "; ".join(call_key(call.tool, dict(call.arguments)) for call in step.calls)
-
-
-def otherwise(sampling: Sampling, engine: Engine) -> Sampling:
-    """Return sampling that leaves a rut: warmer, from another seed, and shy of repetition where the engine can."""
-    warmer = replace(sampling, temperature=max(0.7, sampling.temperature), seed=sampling.seed + 1)
-    return replace(warmer, repeat_penalty=1.3) if engine.capabilities.constrained else warmer
+    run: RunState
+    workspace: Path
 
 
 @dataclass(slots=True)
@@ -63,111 +40,124 @@ class AgentProblem:
     """The next step of a run, for a planner to choose; keeps the replies it has seen."""
 
     context: RunContext
+    check: Check | None = None  # the user's
     banned: frozenset[str] = frozenset()  # classes of calls
     classify: Callable[[ToolCall], str] = lambda call: call_key(call.tool, dict(call.arguments))
-    width: int = 1  # how many distinct actions to ask the engine for
-    replies: dict[str, Reply] = field(default_factory=dict)
-    usage: Usage = field(default_factory=Usage)
-    model_calls: int = 0
+    asking: Asking = field(init=False)
+    rehearsal: Rehearsal = field(init=False)
+    replies: dict[str, Reply] = field(default_factory=dict)  # to the question of the root, by step
+    _requests: dict[bytes, Request] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.asking, self.rehearsal = Asking(self.context), Rehearsal(self.context)
 
     @property
     def traits(self) -> Traits:
-        """Return that nothing says which step is better."""
-        return Traits(checked=False)
+        """Return that the check passes or does not; without one, nothing says which step is better."""
+        return Traits(checked=self.check is not None)
 
-    def key(self, state: Request) -> bytes:
+    def key(self, state: Situation) -> bytes:
         """Return what tells two conversations apart."""
-        return repr([(m.type, m.content) for m in state.messages]).encode()
+        files = (str(self.context.files), str(self.rehearsal.forks.folder() / "results"))
+        return conversation_key(state.run["messages"], without=files)
 
-    def actions(self, state: Request) -> Sequence[Action]:
-        """Return distinct next steps, best first; banned calls are left out while there is another."""
-        wanted = min(self.width + len(self.banned), max(self.width, MOST_BRANCHES))
-        if wanted > 1 and self.context.engine.capabilities.branches:
-            replies = self.context.engine.branch(state, wanted)
-        else:
-            replies = [self._one(state)]
-        self.model_calls += 1
-        for reply in replies:
-            self.usage += reply.usage
-            self.replies.setdefault(step_key(reply.step), reply)
-        found = [Action(key=step_key(reply.step), step=reply.step) for reply in replies]
-        return [action for action in found if not self._is_banned(action.step)] or found[:1]
+    def likeliest(self, state: Situation) -> Action | None:
+        """Return the model's own next step, its words passed on while they come; another one if it is ruled out."""
+        request = self._request(state)
+        if self.banned:
+            wanted = min(1 + len(self.banned), MOST_BRANCHES)
+            return self._known(self.asking.several(request, wanted))[0]
+        return self._known([self.asking.one(request)])[0]
 
-    def effect(self, state: Request, action: Action) -> Effect:
-        """Return the worst effect among the action's calls; unknown tools count as irreversible."""
-        effects = [self._effect(call) for call in action.step.calls]
-        return max(effects, key=_ORDER.index, default=Effect.PURE)
+    def actions(self, state: Situation) -> Sequence[Action]:
+        """Return distinct next steps; banned calls are left out while there is another."""
+        request = self._request(state)
+        width = max(self.context.settings.planner.width, min(1 + len(self.banned), MOST_BRANCHES))
+        found = self._known(self.asking.several(request, width))
+        if self.context.engine.capabilities.scores:  # without, nobody could say how probable they are
+            known = {action.key for action in found}
+            more = [Action(key=step_key(step), step=step) for step in offered(request)]
+            found += [action for action in more if action.key not in known and not self._is_banned(action.step)]
+        return found
 
-    def fork(self, state: Request) -> Request | None:
-        """Return the state itself: requests are values, and the world is not part of them."""
-        return state
+    def effect(self, state: Situation, action: Action) -> Effect:
+        """Return the worst effect among the action's calls; what policy would ask about counts as irreversible."""
+        return self.rehearsal.effect(action.step, state.run, state.workspace)
 
-    def step(self, state: Request, action: Action, mode: Mode) -> Transition[Request]:
-        """Final steps end the run; calls are never run from here, so their outcome stays unknown."""
-        terminal = action.step.kind != "calls"
-        return Transition(state=state, observation=action.step.text, terminal=terminal)
+    def fork(self, state: Situation) -> Situation | None:
+        """Return the same with a copy of the workspace; None where it is too big to be copied."""
+        copy = self.rehearsal.forks.copy(state.workspace)
+        return None if copy is None else Situation(state.run, copy)
 
-    def priors(self, batch: Sequence[tuple[Request, Sequence[Action]]]) -> list[list[float]]:
-        """Return each action's log-probability where the engine can tell, else its rank's."""
-        engine = self.context.engine
-        if engine.capabilities.scores:
-            return [[s.logprob for s in engine.score(state, [a.step for a in acts])] for state, acts in batch]
-        return [[-float(n) for n, _ in enumerate(acts)] for _, acts in batch]
+    def step(self, state: Situation, action: Action, mode: Mode) -> Transition[Situation] | None:
+        """Return what the step would come to; nothing is done."""
+        step = action.step
+        if step.kind != "calls":
+            return self._ended(state, step)
+        after = self.rehearsal.after(step, state.run, state.workspace, predict=mode == "predict")
+        if after is None:
+            return None
+        observation = "; ".join(one["result"] for one in after["steps"][len(state.run["steps"]) :])
+        ends = bool(after.get("ended"))
+        return Transition(state=Situation(after, state.workspace), observation=observation, terminal=ends)
 
-    def values(self, batch: Sequence[Request]) -> list[tuple[float, float]] | None:
-        """No value source has been measured yet, so none is offered."""
+    def priors(self, batch: Sequence[tuple[Situation, Sequence[Action]]]) -> list[list[float]]:
+        """Return each action's log-probability a token, times the mean length, where the engine can tell; else its rank's."""
+        return [self._priors(state, actions) for state, actions in batch]
+
+    def values(self, batch: Sequence[Situation]) -> list[tuple[float, float]] | None:
+        """Return nothing: the check speaks at the end of a way, and no opinion has been measured."""
         return None
 
-    def learn(self, proven: Sequence[tuple[Request, float]]) -> None:
+    def learn(self, proven: Sequence[tuple[Situation, float]]) -> None:
         """Leave it: there is no source of values to be measured."""
 
     def tokens(self) -> int:
         """Return how many tokens the model has read and written for this step."""
-        return self.usage.prompt - self.usage.reused + self.usage.decoded + self.usage.forced
+        return self.asking.tokens
 
-    def _effect(self, call: ToolCall) -> Effect:
-        tool = self.context.tools.get(call.tool)
-        return Effect.IRREVERSIBLE if tool is None else tool.spec.rules.effect
+    def close(self) -> None:
+        """Remove what was copied."""
+        self.rehearsal.forks.close()
+
+    def _request(self, state: Situation) -> Request:
+        key = self.key(state)
+        if key not in self._requests:
+            self._requests[key] = build_request(state.run, self.context)
+        return self._requests[key]
+
+    def _known(self, replies: Sequence[Reply]) -> list[Action]:
+        for reply in replies:
+            self.replies.setdefault(step_key(reply.step), reply)
+        whole = [reply for reply in replies if reply.finish != "length"] or list(replies)[:1]
+        found = list({step_key(reply.step): reply.step for reply in whole}.items())
+        actions = [Action(key=key, step=step) for key, step in found]
+        return [action for action in actions if not self._is_banned(action.step)] or actions[:1]
+
+    def _priors(self, state: Situation, actions: Sequence[Action]) -> list[float]:
+        scores = self.asking.scored(self._request(state), [action.step for action in actions])
+        if scores is None:
+            return [-float(rank) for rank in range(len(actions))]
+        mean = sum(score.tokens for score in scores) / len(scores)
+        return [score.logprob * mean / max(1, score.tokens) for score in scores]
+
+    def _ended(self, state: Situation, step: Step) -> Transition[Situation]:
+        """Return what an answer, a question or a decline would end the run with."""
+        run = RunState(**{**state.run, "messages": [*state.run["messages"], step_message(step)]})
+        passed = bool(
+            step.kind == "final"
+            and (step.text.strip() or step.data is not None)
+            and not state.run["blocked"]
+            and self.check is not None
+            and not self.check(step.text, state.workspace)
+        )
+        return Transition(
+            state=Situation(run, state.workspace),
+            observation=step.text,
+            reward=float(passed),
+            terminal=True,
+            verified=passed,
+        )
 
     def _is_banned(self, step: Step) -> bool:
         return bool(self.banned) and any(self.classify(call) in self.banned for call in step.calls)
-
-    def _one(self, request: Request) -> Reply:
-        """Return the reply; one that begins to repeat itself is ended at once, and once more asked for otherwise."""
-        try:
-            return self._stream(request)
-        except Degenerated as first:
-            self._lost(request, first.text)
-            text = "the reply began to repeat itself; it was ended and is tried once more, sampled otherwise"
-            self.context.emit("guard", {"detector": "degenerate", "verdict": "retry", "text": text})
-        try:
-            return self._stream(replace(request, sampling=otherwise(request.sampling, self.context.engine)))
-        except Degenerated as second:
-            self._lost(request, second.text)
-            raise
-
-    def _lost(self, request: Request, text: str) -> None:
-        """Count what an ended reply has cost; it has no usage of its own, so a token is taken for four characters."""
-        self.usage += Usage(prompt=self.context.engine.count(request), decoded=-(-len(text) // CHARS_A_TOKEN))
-        self.model_calls += 1
-
-    def _stream(self, request: Request) -> Reply:
-        watches: dict[int, DegenerationWatch] = {}  # one for speech, and one for each call's arguments
-        said = ""
-        stream = self.context.engine.stream(request)
-        for delta in stream:
-            if isinstance(delta, Reply):
-                return delta
-            said += delta.text
-            if isinstance(delta, TextDelta):
-                self.context.emit("text_delta", {"text": delta.text})
-            elif isinstance(delta, ArgumentsDelta):
-                self.context.emit("arguments_delta", {"index": delta.index, "tool": delta.tool, "text": delta.text})
-            index = delta.index if isinstance(delta, ArgumentsDelta) else -1
-            watch = watches.setdefault(index, DegenerationWatch(arguments=index >= 0))
-            if watch.feed(delta.text):
-                close = getattr(stream, "close", None)  # ends the decoding
-                if close is not None:
-                    close()
-                raise Degenerated(said)
-        raise EngineError(f"{self.context.engine.capabilities.model}: the stream ended without a reply; try again")

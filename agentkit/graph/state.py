@@ -6,12 +6,13 @@ afresh with each task. Values read by LangGraph at run time must be importable a
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, TypedDict
 
 from langchain_core.messages import AnyMessage
 from langgraph.graph.message import add_messages
 
-from agentkit.types import StopReason
+from agentkit.types import Step, StopReason, ToolCall
 
 
 class Result(TypedDict):
@@ -79,4 +80,17 @@ def fresh_run(run_id: str, task: dict[str, Any]) -> RunState:
         ended=None,
         answer="",
         data=None,
+    )
+
+
+def numbered(step: Step, turn: int) -> Step:
+    """Give the calls of a step ids that are unique in the run, whatever the model called them."""
+    calls = tuple(replace(call, id=f"call_{turn}_{n}") for n, call in enumerate(step.calls))
+    return replace(step, calls=calls)
+
+
+def new_call(call: ToolCall) -> CallState:
+    """Return a call that nobody has decided about."""
+    return CallState(
+        id=call.id, tool=call.tool, arguments=dict(call.arguments), verdict="", digest="", outcome=None, seconds=0.0
     )

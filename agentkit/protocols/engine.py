@@ -131,6 +131,7 @@ class Score:
 
     logprob: float
     tokens: int
+    read: int = 0  # tokens that the model had to read for it; what several share counts for the first of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +145,7 @@ class Capabilities:
     constrained: bool = False  # decoding obeys grammars
     branches: bool = False
     scores: bool = False
+    samples: bool = True  # at the temperature and from the seed that a request names
     embeds: bool = False
     images: bool = False
     audio: bool = False

@@ -45,6 +45,16 @@ class Tried:
     new: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Met:
+    """A state that is not in the tree yet."""
+
+    key: bytes
+    state: Any
+    actions: list[Action]
+    gone: Transition[Any] | None = None  # how it was met; None: it is the root
+
+
 @dataclass(slots=True)
 class Explorer(Generic[S]):
     """Grows a tree."""
@@ -76,7 +86,7 @@ class Explorer(Generic[S]):
             raise PlanningError("there is nothing that could be done next: no action; offer a tool, or allow an answer")
         ending = self.meter.ending() if len(actions) > 1 else None
         asks = len(actions) > 1 and ending is None
-        nodes = self._opened([(key, state, actions, False, "")], [(-1, -1)], ask=asks)
+        nodes = self._opened([Met(key, state, actions)], [(-1, -1)], ask=asks)
         assert nodes == [0]
         if ending is not None:
             raise Halted(ending)
@@ -89,7 +99,7 @@ class Explorer(Generic[S]):
             Halted: cancelled or out of time in the middle; or an evaluator that failed.
         """
         tries: list[Tried | None] = []
-        fresh: dict[bytes, tuple[int, tuple[bytes, Any, list[Action], bool, str]]] = {}
+        fresh: dict[bytes, tuple[Edge, Met]] = {}
         pending: list[tuple[Edge, bytes, Transition[S]]] = []
         for edge in edges:
             gone = self._attempt(edge)
@@ -99,12 +109,11 @@ class Explorer(Generic[S]):
             key = self.problem.key(gone.state)
             if key not in self.tree.index and key not in fresh:
                 actions = [] if gone.terminal else list(self.problem.actions(gone.state))
-                fresh[key] = (len(tries), (key, gone.state, actions, gone.opponent, gone.observation[:_OBSERVED]))
+                fresh[key] = (edge, Met(key, gone.state, actions, gone))
             pending.append((edge, key, gone))
             tries.append(None)
         known = len(self.tree.nodes)
-        parents = [edges[n] for n, _ in fresh.values()]
-        self._opened([about for _, about in fresh.values()], parents, ask=True)
+        self._opened([met for _, met in fresh.values()], [edge for edge, _ in fresh.values()], ask=True)
         rest = iter(pending)
         return [tried or self._linked(*next(rest), known=known) for tried in tries]
 
@@ -215,21 +224,21 @@ class Explorer(Generic[S]):
         terminal = gone.terminal or not self.tree.nodes[child].actions
         return Tried(edge, child, reward, terminal, gone.verified, new)
 
-    def _opened(
-        self, states: Sequence[tuple[bytes, Any, list[Action], bool, str]], parents: Sequence[Edge], *, ask: bool
-    ) -> list[int]:
+    def _opened(self, states: Sequence[Met], parents: Sequence[Edge], *, ask: bool) -> list[int]:
         """Add states to the tree, with the priors of their actions and with their values where these are trusted."""
-        merged = [_merged(actions) for _, _, actions, _, _ in states]
-        priors = self._priors([(state[1], actions) for state, actions in zip(states, merged, strict=True)], ask=ask)
-        values = self._valued([state[1] for state in states], [bool(actions) for actions in merged]) if ask else None
+        merged = [_merged(met.actions) for met in states]
+        priors = self._priors([(met.state, actions) for met, actions in zip(states, merged, strict=True)], ask=ask)
+        values = self._valued([met.state for met in states], [bool(actions) for actions in merged]) if ask else None
         numbers = []
-        for n, (key, state, _, opponent, observation) in enumerate(states):
-            ranked = sorted(zip(merged[n], priors[n], strict=True), key=lambda pair: (-pair[1], pair[0].key))
+        for n, met in enumerate(states):
+            ranked = list(zip(merged[n], priors[n], strict=True))
+            if ask:
+                ranked.sort(key=lambda pair: (-pair[1], pair[0].key))
             count = len(ranked)
             value = values[n] if values and count else None
             node = Node(
-                key=key,
-                state=state,
+                key=met.key,
+                state=met.state,
                 parent=parents[n][0],
                 via=parents[n][1],
                 actions=tuple(action for action, _ in ranked),
@@ -241,9 +250,10 @@ class Explorer(Generic[S]):
                 value=value,
                 q=value or 0.0,
                 exact=None if count or not self.deterministic else 0.0,
-                opponent=opponent,
-                observation=observation,
             )
+            if met.gone is not None:
+                node.opponent, node.verified = met.gone.opponent, met.gone.verified
+                node.observation = met.gone.observation[:_OBSERVED]
             numbers.append(self.tree.add(node))
         return numbers
 

@@ -43,6 +43,7 @@ class Node:
     total: int = 0  # visits of all actions
     exact: float | None = None  # what is proven
     opponent: bool = False  # somebody moves here who wants the least
+    verified: bool = False  # a check said that this end is the goal
     observation: str = ""
 
     def mixed_value(self) -> tuple[float, float]:
@@ -121,7 +122,7 @@ class Tree:
     def rerooted(self, edge: int, key: bytes) -> Tree | None:
         """Return what is below a root action as a tree of its own, visits kept; None unless it led to the state `key`.
 
-        Nodes that are reached another way only are left out. The best whole ways are not carried over.
+        Nodes that are reached another way only are left out.
         """
         start = self.index.get(key, -1)
         if start not in self.after((0, edge)):
@@ -142,7 +143,30 @@ class Tree:
                     old = self.chances[number, a]
                     tree.chances[numbers[number], a] = {numbers[c]: list(pair) for c, pair in old.items()}
         tree.open = sum(node.child.count(UNTRIED) for node in tree.nodes)
-        return _parents_found(tree)
+        tree = _parents_found(tree)
+        tree.found = tree._whole_ways()
+        return tree
+
+    def _whole_ways(self) -> dict[int, tuple[float, bool]]:
+        """Return by root action the best way to an end among those that are known."""
+        best: dict[int, tuple[float, bool] | None] = {}
+
+        def below(number: int) -> tuple[float, bool] | None:
+            node = self.nodes[number]
+            if not node.actions:
+                return (0.0, node.verified)
+            if number not in best:
+                best[number] = None  # while it is looked into: circles lead nowhere
+                ways = [way for action in range(len(node.child)) if (way := through(node, action))]
+                best[number] = max(ways, default=None)
+            return best[number]
+
+        def through(node: Node, action: int) -> tuple[float, bool] | None:
+            end = below(node.child[action]) if node.child[action] >= 0 else None
+            return None if end is None else (node.reward[action] + end[0], end[1])
+
+        ways = {action: through(self.root, action) for action in range(len(self.root.child))}
+        return {action: way for action, way in ways.items() if way is not None}
 
     def after(self, edge: Edge) -> list[int]:
         """Return the nodes that an edge has led to."""

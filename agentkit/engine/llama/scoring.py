@@ -47,6 +47,7 @@ class _Node:
     tokens: list[int]
     children: list[_Node] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
+    first: int = 0  # of the candidates that it belongs to
 
 
 def score(asked: Scoring) -> Plan:
@@ -61,18 +62,21 @@ def score(asked: Scoring) -> Plan:
     if len(asked.prompt) + max(map(len, asked.candidates), default=0) > asked.context.size:
         raise ContextFull(f"the longest candidate does not fit into a context of {asked.context.size} tokens")
     root = _Node([], *_grouped(asked.candidates, range(len(asked.candidates)), 0))
-    found = [0.0] * len(asked.candidates)
+    found, read = [0.0] * len(asked.candidates), [0] * len(asked.candidates)
     if asked.mode == "constrained":
         _refuse_beginnings(root)
-    yield from _walk(asked, root, list(asked.prompt), 0.0, found)
+    yield from _walk(asked, root, list(asked.prompt), 0.0, found, read)
     if asked.mode == "constrained":  # the same option several times: its share is divided, so that all sum to 1
         times = Counter(map(tuple, asked.candidates))
         found = [one - math.log(times[tuple(tokens)]) for one, tokens in zip(found, asked.candidates, strict=True)]
-    return [Score(logprob=found[n], tokens=len(tokens)) for n, tokens in enumerate(asked.candidates)]
+    return [Score(logprob=found[n], tokens=len(one), read=read[n]) for n, one in enumerate(asked.candidates)]
 
 
-def _walk(asked: Scoring, node: _Node, before: list[int], logprob: float, found: list[float]) -> Plan:
-    """Read a node's tokens after `before`, whose first is already counted in `logprob`, then its children."""
+def _walk(asked: Scoring, node: _Node, before: list[int], logprob: float, found: list[float], read: list[int]) -> Plan:
+    """Read a node's tokens after `before`, whose first is already counted in `logprob`, then its children.
+
+    What was found out goes into `found` and `read`, by candidate.
+    """
     path = [*before, *node.tokens]
     inner = 0.0
     firsts: list[float] = []
@@ -91,20 +95,23 @@ def _walk(asked: Scoring, node: _Node, before: list[int], logprob: float, found:
     if (asked.mode == "full" and node.children) or len(node.children) > 1:
         rows.append(len(path) - 1)
     if rows:
-        yield from _read(asked, path, rows, use, keep=bool(node.children))
+        read[node.first] += yield from _read(asked, path, rows, use, keep=bool(node.children))
     logprob += inner
     for end in node.ends:
         found[end] = logprob
     firsts = firsts or [0.0] * len(node.children)
     steps = [(child, logprob + float(first)) for child, first in zip(node.children, firsts, strict=True)]
     if len(steps) == 1:
-        yield from _walk(asked, steps[0][0], path, steps[0][1], found)
+        yield from _walk(asked, steps[0][0], path, steps[0][1], found, read)
     elif steps:
-        yield Spawn([_walk(asked, child, path, total, found) for child, total in steps])
+        yield Spawn([_walk(asked, child, path, total, found, read) for child, total in steps])
 
 
 def _read(asked: Scoring, path: list[int], rows: list[int], use: Callable[[int, Logits], None], *, keep: bool) -> Plan:
-    """Read `path` up to the last of `rows`, and have `use` see the logits after each; `keep` the last for others."""
+    """Read `path` up to the last of `rows`, and have `use` see the logits after each; `keep` the last for others.
+
+    Returns how many tokens had to be read.
+    """
     path = path[: rows[-1] + 1]
     opened = yield Open(path, asked.adapters)
     kept: dict[int, Logits] = {}
@@ -118,10 +125,11 @@ def _read(asked: Scoring, path: list[int], rows: list[int], use: Callable[[int, 
         known = opened.length
         if opened.row is not None and rows == [len(path) - 1]:
             use(rows[0], opened.row)
-            return
+            return 0
         if known > rows[0]:
             known = asked.context.keep_first(opened.sequence, rows[0])
         yield Read(opened.sequence, path[known:], [row - known for row in rows], see)
+        return len(path) - known
     finally:
         asked.prefixes.close(opened.sequence, path, asked.adapters, kept)
 
@@ -146,7 +154,7 @@ def _grouped(candidates: Sequence[Sequence[int]], which: Sequence[int], at: int)
         end = at + 1
         while len(nexts := {tuple(candidates[n][end : end + 1]) for n in group}) == 1 and () not in nexts:
             end += 1
-        nodes.append(_Node(list(candidates[group[0]][at:end]), *_grouped(candidates, group, end)))
+        nodes.append(_Node(list(candidates[group[0]][at:end]), *_grouped(candidates, group, end), first=group[0]))
     return nodes, ends
 
 

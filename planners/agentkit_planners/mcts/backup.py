@@ -59,8 +59,11 @@ def refresh(tree: Tree, number: int, *, most: float | None, deterministic: bool 
         _prove(tree, number, most)
 
 
-def settle(tree: Tree, *, most: float | None) -> None:
-    """Pass proofs on to all parents, not only to those that were on the way; circles stay unproven."""
+def settle(tree: Tree, *, most: float | None) -> bool:
+    """Pass proofs on to all parents, not only to those that were on the way; return whether the root is proven.
+
+    Circles stay unproven.
+    """
     changed = True
     while changed:
         changed = False
@@ -68,6 +71,7 @@ def settle(tree: Tree, *, most: float | None) -> None:
             if tree.nodes[number].exact is None:
                 refresh(tree, number, most=most)
                 changed = changed or tree.nodes[number].exact is not None
+    return tree.root.exact is not None
 
 
 def _expected(tree: Tree, edge: Edge) -> float:

@@ -17,6 +17,7 @@ from agentkit_planners.tree import Edge, Tree
 
 __all__ = ["Search"]
 
+LONGEST = 64  # steps of a walk that goes on to an end
 IDLE = 64  # walks in a row that may find nothing new, for each node there is
 
 
@@ -67,8 +68,7 @@ class Search(Generic[S]):
         if tree.root.exact is not None:
             return Ending.SOLVED
         if traits.deterministic and (tree.open == 0 or self._idle > IDLE + len(tree.nodes)):
-            settle(tree, most=traits.most)
-            return Ending.SOLVED if tree.root.exact is not None else Ending.EXHAUSTED
+            return Ending.SOLVED if settle(tree, most=traits.most) else Ending.EXHAUSTED
         return Ending.SETTLED if self.settled is not None and self.settled(tree) else None
 
     def _walk(self) -> tuple[list[Edge], bool]:
@@ -99,7 +99,7 @@ class Search(Generic[S]):
                     self._seen(path, tried)
                 if child < 0 or tried.terminal or (tried.new and self._valued) or self.explorer.meter.out():
                     return path, False
-            if child in passed or (traits.lookahead is not None and len(path) >= traits.lookahead):
+            if child in passed or len(path) >= (traits.lookahead or LONGEST):
                 return path, False
             passed.add(child)
             number = child

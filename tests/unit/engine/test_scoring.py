@@ -135,7 +135,8 @@ def test_the_same_option_twice_shares_its_probability(scorer: LlamaEngine) -> No
     assert twice.probabilities[0] == twice.probabilities[2]
     assert twice.probabilities[0] == pytest.approx(once.probabilities[0] / 2, abs=1e-2)
     first, _, third = session.score(["same", "other", "same"])
-    assert first == third  # the model's own probability is not shared
+    assert (first.logprob, first.tokens) == (third.logprob, third.tokens)  # the model's own is not shared
+    assert (first.read > 0, third.read) == (True, 0)  # what they share is read once
 
 
 def test_no_candidates_and_empty_ones(scorer: LlamaEngine) -> None:

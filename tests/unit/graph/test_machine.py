@@ -186,7 +186,7 @@ def test_the_check_decides(make, script, tmp_path: Path) -> None:
 
 
 def test_a_check_with_endless_output_and_children_is_bounded(make, script, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agentkit.graph.answering.CHECK_S", 0.4)
+    monkeypatch.setattr("agentkit.graph.checking.CHECK_S", 0.4)
     result = make([script.final("a")]).run(check="sleep 30; true")
     assert result.stop_reason is StopReason.UNVERIFIED
     assert "did not finish" in result.detail
