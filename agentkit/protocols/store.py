@@ -115,6 +115,10 @@ class Store(Protocol):
         """Keep a search tree."""
         ...
 
+    def trees(self, run_id: str) -> list[Mapping[str, Any]]:
+        """Return a run's search trees by turn, each with its `turn`."""
+        ...
+
     def close(self) -> None:
         """Close it; idempotent."""
         ...
