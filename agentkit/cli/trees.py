@@ -56,8 +56,13 @@ def list_(run: str | None, limit: int, as_json: bool) -> None:
 @command.command("show")
 @click.argument("run")
 @click.option("--turn", type=click.IntRange(min=0), metavar="N", help="Of this turn; else the last that has a tree.")
-@click.option("--depth", type=click.IntRange(min=1), metavar="N", help="Print so many steps; 6 if not said.")
-@click.option("--width", type=click.IntRange(min=1), metavar="N", help="Print so many actions a state; 8 if not said.")
+@click.option(
+    "--depth",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Print so many steps, beside the chosen way; 4 if not said.",
+)
+@click.option("--width", type=click.IntRange(min=1), metavar="N", help="Print so many actions a state; 6 if not said.")
 @click.option("--html", metavar="FILE", help="Write a page that draws all of it there instead; - is stdout.")
 @json_option
 def show(run: str, turn: int | None, depth: int | None, width: int | None, html: str | None, as_json: bool) -> None:

@@ -123,6 +123,6 @@ def _plain_node(number: int, actions: Mapping[str, Mapping[str, Any]] | None = N
     acts = actions or {}
     untried = {"priors": 1 / (len(acts) or 1), "child": -1, "visits": 0, "reward": 0.0, "quality": 0.0}
     lists = {name: [act.get(name, least) for act in acts.values()] for name, least in untried.items()}
-    state: dict[str, Any] = {"value": 0.0, "q": 0.0, "exact": None, "opponent": False, "observation": ""}
+    state: dict[str, Any] = {"value": None, "q": 0.0, "exact": None, "opponent": False, "observation": ""}
     place = {"key": f"{number:02x}", "parent": -1, "via": -1}
     return {**place, "actions": list(acts), **lists, **state, "total": sum(lists["visits"]), **more}

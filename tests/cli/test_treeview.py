@@ -46,10 +46,10 @@ class Page(HTMLParser):
 
     VOID = frozenset({"meta", "input"})
     ALLOWED = re.compile(
-        "html|head|meta|title|style|body|header|h[12]|p|code|div|span|b|form|input|label|button|main|section|ul|li|a|d[ltd]"
+        "html|head|meta|details|summary|title|style|body|header|h[12]|p|code|div|span|b|form|input|label|button|main|section|ul|li|a|d[ltd]"
     )
     ATTRIBUTES = re.compile(
-        "lang|charset|name|content|http-equiv|class|id|tabindex|style|type|checked|for|href|autocomplete|aria-label"
+        "lang|charset|open|name|content|http-equiv|class|id|tabindex|style|type|checked|for|href|autocomplete|aria-label"
     )
 
     def __init__(self, text: str) -> None:
@@ -124,7 +124,7 @@ def small(plain_tree):
         [
             {"actions": root, "q": 0.6},
             {"actions": seen, "q": 0.8, "observation": "30\nthirty"},
-            {"actions": {"look {}": act(1, 1, 0.8, 1.0)}, "opponent": True},
+            {"actions": {"look {}": act(1, 1, 0.8, 1.0)}, "opponent": True, "value": 0.4},
             {"exact": 0.0, "observation": "It is 30."},
         ],
         turn=2,
@@ -158,17 +158,19 @@ def test_on_a_page(small) -> None:
     found = read_page(small)
     assert found.texts["title"] == ["agentkit: the search of turn 2, run 8c1e"]
     assert found.texts["code"] == ['look(at="numbers.txt")']
-    assert found.texts["note"] == ["fly: ValueError: no wings"]
+    assert (found.texts["summary"], found.texts["note"]) == (["what went wrong: 1"], ["fly: ValueError: no wings"])
     look = 'look(at="numbers.txt")'
     assert found.texts["act"] == ["now", look, "final 30", "wait", "ask", look, "write", "fly", "rm"]
     assert [found.of(kind) for kind in ("way", "untried", "kept", "failed", "dropped")] == [3, 1, 1, 1, 1]
     details = dict(zip(found.texts["dt"], found.texts["dd"], strict=True))
     assert details["best way"] == "worth 1.0000, verified by a check"
     assert details["proven"] in {"worth 1.0000", "worth 0.0000"}
+    assert details["its own value"].startswith("0.4000, ")
     assert "30\nthirty" in found.texts["dd"]
     assert details["only for real"].startswith("it cannot be tried without doing it")
     assert found.texts["ref"] == ["see #1"]
-    assert found.texts["tag"] == ["read", "read", "write"]
+    assert found.texts["tag"] == ["write"]  # what only looks is not marked, but said
+    assert [n for n, text in enumerate(found.texts["dt"]) if (text, found.texts["dd"][n]) == ("effect", "read")]
 
 
 def test_one_that_was_cut_off_before_it_chose(small) -> None:
@@ -187,13 +189,13 @@ def test_where_there_is_nothing_to_search(plain_tree) -> None:
     assert printed(alone)[1:] == [
         "chosen  (nothing)",
         "why     there is nothing else that could be done",
-        "now  0×  q 0.00",
+        "now  0×  unknown",
         "└── ▶ 0×  p 0.25  untried  (nothing)",
         "spent   1 state met",
     ]
     assert read_page(alone).texts["act"] == ["now", "(nothing)"]
     nowhere = plain_tree([{}], chosen=None)
-    assert "now  0×  q 0.00  end" in printed(nowhere)
+    assert "now  0×  unknown  end" in printed(nowhere)
     assert read_page(nowhere).texts["act"] == ["now"]
 
 
@@ -203,10 +205,10 @@ def test_where_there_is_nothing_to_search(plain_tree) -> None:
 def test_a_deep_one_is_cut_in_the_terminal_and_goes_on_further_down_on_the_page(plain_tree) -> None:
     steps = sys.getrecursionlimit() * 2
     deep = in_a_row(plain_tree, steps)
-    lines = printed(deep, depth=3)
-    assert [line.split()[-1] for line in lines if "▶" in line] == ["0", "1", "2"]
-    assert lines[7].strip() == "└── … 1 more below, 1 tried"
-    assert len([line for line in printed(deep, depth=steps + 1) if "▶" in line]) == steps
+    assert len([line for line in printed(deep, depth=3) if "▶" in line]) == steps  # the chosen way is never cut
+    lines = printed({**deep, "chosen": None}, depth=3)
+    said = [line.partition("q 0.00  ")[2] for line in lines if "○" in line]
+    assert said == ["step 0", "step 1", "step 2  … 1 below"]
     found = read_page(deep)
     begun = [text.removesuffix(", from further up") for text in found.texts["h2"]]
     assert found.texts["ref"] == [f"goes on below: {number}" for number in begun]
@@ -231,6 +233,15 @@ def test_a_wide_one_is_cut_in_the_terminal_and_folded_on_the_page(plain_tree) ->
     assert "32 more" in found.texts["label"]
 
 
+def test_beside_a_long_way_a_page_folds_more(plain_tree) -> None:
+    def label_texts(steps: int) -> list[str]:
+        way = [{"actions": {f"a{a}": act(n + 1 if not a else -1, 9 - a) for a in range(6)}} for n in range(steps)]
+        return [text for text in read_page(plain_tree([*way, {}])).texts["label"] if "more" in text]
+
+    assert label_texts(2) == []
+    assert label_texts(10) == ["4 more"] * 9  # the root's are all there
+
+
 def test_a_big_page_begins_folded_but_for_the_chosen_way(plain_tree) -> None:
     nodes, waiting = [], 1
     for _ in range(400):
@@ -244,6 +255,15 @@ def test_a_big_page_begins_folded_but_for_the_chosen_way(plain_tree) -> None:
     on_the_way = {f"t{edge[0]}" for edge in read(big).way}
     assert {fold for fold in on_the_way if not folds[fold]} == set()
     assert len(on_the_way) < sum(folds.values()) < len(folds) / 2
+
+
+def test_many_notes_are_counted_in_the_terminal_and_folded_on_the_page(plain_tree) -> None:
+    noted = plain_tree([{"actions": {"a": act()}}], notes=[f"note {n}" for n in range(9)])
+    lines = printed(noted)
+    assert [line for line in lines if line.startswith("note")][-2:] == ["note    note 4", "note    … 4 more"]
+    found = read_page(noted)
+    assert len(found.texts["note"]) == 9
+    assert [names for tag, names in found.elements if tag == "details"] == [{}]
 
 
 # ── graphs ──
@@ -342,7 +362,7 @@ def test_any_graph_is_drawn_whole_and_every_state_once(plain_tree, data) -> None
     assert len(found.texts["act"]) == 1 + actions + outcomes
     for limits in ({"depth": 1, "width": 1}, {"depth": 2, "width": 2}):
         ways = [line for line in printed(tree, **limits) if "▶" in line]
-        assert len(ways) == min(len(search.way), limits["depth"])
+        assert len(ways) == len(search.way)
 
 
 # ── what others wrote ──

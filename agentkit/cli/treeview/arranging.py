@@ -22,7 +22,7 @@ class Arrangement:
     shown: dict[int, tuple[Branch, ...]] = field(default_factory=dict)  # by state, in the order from the root outwards
     left_out: dict[int, tuple[Branch, ...]] = field(default_factory=dict)
     home: dict[int, Edge] = field(default_factory=dict)  # the branch that a state is drawn below; the root has none
-    way: frozenset[Edge] = frozenset()  # as much of the chosen way as is drawn, in one line from the root
+    way: frozenset[Edge] = frozenset()  # the chosen one: it is drawn in one line from the root
     referred: set[int] = field(default_factory=set)  # states that a branch leads to which they are not drawn below
 
     def above(self, number: int, other: int) -> bool:
@@ -37,15 +37,14 @@ def arranged(search: Search, *, depth: int | None = None, width: int | None = No
 
     Args:
         search: is not changed.
-        depth: steps from the root that are drawn; None: all.
+        depth: steps from the root that are drawn; beyond them the chosen way alone. None: all.
         width: branches of a state that are drawn; one of the chosen way always is. None: all.
     """
-    way = search.way[:depth]
-    made = Arrangement(way=frozenset(way))
-    kept, level, order = _on(search, way), {0: 0}, [0]
+    made = Arrangement(way=frozenset(search.way))
+    kept, level, order = _on(search), {0: 0}, [0]
     for number in order:  # grows while it is walked along
         branches = search.states[number].branches
-        drawn = _drawn(branches, made.way, width) if depth is None or level[number] < depth else ()
+        drawn = _drawn(branches, made.way, width if depth is None or level[number] < depth else 0)
         edges = {branch.edge for branch in drawn}
         made.shown[number] = drawn
         made.left_out[number] = tuple(branch for branch in branches if branch.edge not in edges)
@@ -63,13 +62,13 @@ def _drawn(branches: tuple[Branch, ...], way: frozenset[Edge], width: int | None
     """Return the first branches, with that of the way in place of the last if it is not among them."""
     first = branches[:width]
     missing = [branch for branch in branches[len(first) :] if branch.edge in way]
-    return (*first[: len(first) - len(missing)], *missing)
+    return (*first[: len(first) - len(missing)], *missing) if first else tuple(missing)
 
 
-def _on(search: Search, way: tuple[Edge, ...]) -> Mapping[int, Edge]:
-    """Return the states that a way leads through, each with the branch of the way that leads there."""
+def _on(search: Search) -> Mapping[int, Edge]:
+    """Return the states that the chosen way leads through, each with the branch of the way that leads there."""
     found: dict[int, Edge] = {}
-    for edge in way:
+    for edge in search.way:
         branch = next(branch for branch in search.states[edge[0]].branches if branch.edge == edge)
         if branch.outcomes:
             found.setdefault(branch.outcomes[0].state, edge)

@@ -19,11 +19,14 @@ from agentkit.cli.treeview.reading import ABOUT, COMMIT, DEAD, DROPPED, UNTRIED,
 
 __all__ = ["page"]
 
-OPEN = 80  # boxes that are unfolded at first, beside the chosen way
+OPEN = 32  # boxes that are unfolded at first; the chosen way is, however many that takes
 BESIDE = 8  # branches of a state that are not behind "more"
+ALONG = 20  # the same, of all states of the chosen way below the root
+FEW = 3  # notes that are not folded away
 DEEP = 60  # levels that are nested
+HARMLESS = frozenset({"", "pure", "read"})  # effects that a box does not show
 _CLASSES = {UNTRIED: "untried", COMMIT: "kept", DROPPED: "dropped", DEAD: "failed"}
-_LEGEND = (("×", "visits"), ("p", "prior"), ("q", "quality: reward and what follows"), ("=", "the same, proven"))
+_LEGEND = (("×", "visits"), ("q", "quality: reward and what follows"), ("=", "the same, proven"))
 
 
 def page(search: Search, *, run_id: str = "", task: str = "") -> str:
@@ -43,8 +46,11 @@ def _head(search: Search, run_id: str, task: str) -> Iterator[str]:
         yield f'<p class="faint">Task: {_text(fold(task, limit=400))}</p>'
     facts = [search.strategy, f"turn {search.turn}", f"run {run_id}" if run_id else "", search.spending]
     yield f'<p class="faint">{_text(" · ".join(filter(None, facts)))}</p>'
-    for note in search.notes:
-        yield f'<p class="note">{_text(note)}</p>'
+    if search.notes:
+        few = " open" if len(search.notes) <= FEW else ""
+        yield f"<details{few}><summary>what went wrong: {len(search.notes)}</summary>"
+        yield from (f'<p class="note">{_text(note)}</p>' for note in search.notes)
+        yield "</details>"
     legend = "".join(f"<span><b>{sign}</b> {what}</span>" for sign, what in _LEGEND)
     yield f'<div class="legend">{legend}<span>thick lines: visited more; bars: worth more</span></div>'
 
@@ -68,20 +74,25 @@ class _Drawing:
             kind = "way" if number in self.through else ""
             yield f'<section id="s{number}" class="{kind}">{heading}<ul><li class="{kind}">'
             card, name = _card(_of_state(state)), f"#{number}" if number else "now"
-            yield self._box(name, _now(state), _saw(state), card, state.quality)
+            yield self._box(name, _now(state), card, state.quality)
             yield from self._below(number, 0)
             yield "</li></ul></section>"
 
     def _opened(self) -> set[int]:
         """Return the states that are unfolded at first: those of the chosen way, and others while there is room."""
-        found, boxes = set[int](), 0
-        for number, branches in self.made.shown.items():  # level by level
-            unfolded = not number or self.made.home[number][0] in found
-            fits = unfolded and boxes + min(len(branches), BESIDE) <= OPEN
-            if number in self.through or fits:
+        boxes = {number: min(len(branches), self._beside(number)) for number, branches in self.made.shown.items()}
+        found = {number for number in self.through if number in boxes} | {0}
+        room = OPEN - sum(boxes[number] for number in found)
+        for number, count in boxes.items():  # level by level
+            if number not in found and self.made.home[number][0] in found and count <= room:
                 found.add(number)
-                boxes += min(len(branches), BESIDE)
+                room -= count
         return found
+
+    def _beside(self, number: int) -> int:
+        """Return how many branches of a state are not behind "more": fewer on a long way, so that the first stay in sight."""
+        on_the_way = number and number in self.through
+        return max(2, min(BESIDE, ALONG // len(self.through))) if on_the_way else BESIDE
 
     def _below(self, number: int, level: int) -> Iterator[str]:
         """Yield the branches of a state, behind what folds them."""
@@ -94,7 +105,8 @@ class _Drawing:
             return
         yield _fold(f"t{number}", str(len(branches)), opened=number in self.open)
         yield '<ul class="on">'
-        room = BESIDE if len(branches) > BESIDE + 1 else len(branches)
+        room = self._beside(number)
+        room = room if len(branches) > room + 1 else len(branches)  # "1 more" would take as much
         for branch in branches[:room]:
             yield from self._branch(branch, level)
         if rest := branches[room:]:
@@ -120,9 +132,7 @@ class _Drawing:
         number = f" · #{state.number}" if state is not None and home and state.number in self.made.referred else ""
         yield f'<li{mark} class="{" ".join(filter(None, kinds))}" style="--share: {_part(share)}">'
         card = _card([*_of_branch(branch, total), *(_of_state(state) if state else ())], branch.whole)
-        yield self._box(
-            branch.label, _figures(branch) + number, _saw(state), card, branch.quality if branch.known else 0.0
-        )
+        yield self._box(branch.label, _figures(branch, number), card, branch.quality if branch.known else 0.0)
         if only is not None:
             yield from self._after(branch, only, level)
         elif outcomes:
@@ -140,7 +150,7 @@ class _Drawing:
             mark = f' id="n{state.number}"' if self.made.home.get(state.number) == branch.edge else ""
             yield f'<li{mark} class="chance" style="--share: {_part(outcome.count / total if total else 0.0)}">'
             card = _card(_of_state(state))
-            yield self._box(f"{outcome.count} of {total}", _now(state), _saw(state), card, state.quality)
+            yield self._box(f"{outcome.count} of {total}", _now(state), card, state.quality)
             yield from self._after(branch, outcome, level + 1)
             yield "</li>"
         yield "</ul>"
@@ -154,12 +164,11 @@ class _Drawing:
         word = "back to" if self.made.above(number, branch.edge[0]) else "see"
         yield f'<a class="ref" href="#{f"n{number}" if number else "s0"}">{word} #{number}</a>'
 
-    def _box(self, label: str, figures: str, saw: str, card: str, worth: float) -> str:
+    def _box(self, label: str, figures: str, card: str, worth: float) -> str:
         part = _part(worth / max(1.0, self.most))
-        seen = f'<span class="saw">{saw}</span>' if saw else ""
         return (
             f'<div class="box" tabindex="0" style="--good-part: {part}"><span class="act">{_text(label)}</span>'
-            f'<span class="num">{figures}</span>{seen}{card}</div>'
+            f'<span class="num">{figures}</span>{card}</div>'
         )
 
 
@@ -167,15 +176,9 @@ def _now(state: State) -> str:
     return f"{state.visits}× · {state.worth}"
 
 
-def _figures(branch: Branch) -> str:
-    tag = f' <b class="tag">{_text(branch.effect)}</b>' if branch.effect else ""
-    return f"{branch.visits}× · p {branch.prior:.2f} · {branch.worth}{tag}"
-
-
-def _saw(state: State | None) -> str:
-    """Return the first line of what was observed."""
-    lines = state.observation.strip().splitlines() if state is not None else []
-    return f"→ {_text(lines[0])}" if lines else ""
+def _figures(branch: Branch, number: str) -> str:
+    tag = f'<b class="tag">{_text(branch.effect)}</b> ' if branch.effect not in HARMLESS else ""
+    return f"{tag}{branch.visits}× · {branch.worth}{number}"
 
 
 def _of_branch(branch: Branch, total: int) -> Iterator[tuple[str, str]]:
@@ -199,10 +202,9 @@ def _of_branch(branch: Branch, total: int) -> Iterator[tuple[str, str]]:
 def _of_state(state: State) -> Iterator[tuple[str, str]]:
     if state.observation.strip():
         yield "observed", "\n".join(visible(line) for line in state.observation.strip().splitlines())
-    yield (
-        "state",
-        f"#{state.number}, {state.visits} visits, worth {state.quality:.4f}, by its own value {state.value:.4f}",
-    )
+    yield "state", f"#{state.number}, {state.visits} visit{'s' * (state.visits != 1)}, worth {state.quality:.4f}"
+    if state.value is not None:
+        yield "its own value", f"{state.value:.4f}, before anything below it was tried"
     if state.exact is not None:
         yield "state proven", f"worth {state.exact:.4f}"
     if state.opponent:

@@ -82,15 +82,16 @@ class State:
     branches: tuple[Branch, ...]  # the most visited first, then the most probable
     observation: str
     visits: int
-    value: float  # what an evaluator said of it
+    value: float | None  # what an evaluator said of it; None: nobody can tell
     quality: float  # with what was found below it
     exact: float | None
     opponent: bool
 
     @property
     def worth(self) -> str:
-        """What it is worth, `=` where that is proven."""
-        return _worth(self.quality, self.exact)
+        """What it is worth, `=` where that is proven; or that nobody knows."""
+        known = self.exact is not None or self.value is not None or self.visits > 0
+        return _worth(self.quality, self.exact) if known else "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,14 +176,14 @@ class _Plain:
     def state(self, number: int) -> State:
         """Return a state with its branches."""
         node = self.nodes[number]
-        exact = node["exact"]
+        exact, value = node["exact"], node["value"]
         branches = [self._branch(number, action) for action in range(len(node["actions"]))]
         return State(
             number=number,
             branches=tuple(sorted(branches, key=lambda branch: (-branch.visits, branch.edge))),
             observation=clean(str(node["observation"])),
             visits=int(node["total"]),
-            value=float(node["value"]),
+            value=None if value is None else float(value),
             quality=float(node["q"]),
             exact=None if exact is None else float(exact),
             opponent=bool(node["opponent"]),

@@ -18,13 +18,14 @@ from agentkit.cli.treeview.reading import COMMIT, DEAD, Branch, Outcome, Search,
 
 __all__ = ["DEPTH", "WIDTH", "drawn"]
 
-DEPTH, WIDTH = 6, 8  # what is printed if nothing else is asked for
+DEPTH, WIDTH = 4, 6  # what is printed if nothing else is asked for
 LABEL, SEEN = 100, 60  # characters of an action, and of what it led to
+NOTES = 5
 _MARKS = {COMMIT: ("!", "yellow"), DEAD: ("✗", "red")}
 
 
 def drawn(search: Search, *, depth: int = DEPTH, width: int = WIDTH) -> RenderableType:
-    """Return the search as rich draws it, `depth` steps deep and `width` actions a state."""
+    """Return the search as rich draws it: the chosen way, and `width` actions a state as far as `depth` steps."""
     return Group(*_head(search), _tree(search, arranged(search, depth=depth, width=width)), *_foot(search))
 
 
@@ -38,8 +39,10 @@ def _head(search: Search) -> Iterator[Text]:
 
 
 def _foot(search: Search) -> Iterator[Text]:
-    for note in search.notes:
+    for note in search.notes[:NOTES]:
         yield Text.assemble(("note    ", "dim"), (note, "yellow"))
+    if len(search.notes) > NOTES:
+        yield Text.assemble(("note    ", "dim"), f"… {len(search.notes) - NOTES} more")
     yield Text.assemble(("spent   ", "dim"), search.spending)
 
 
@@ -57,8 +60,8 @@ def _tree(search: Search, made: Arrangement) -> Tree:
                     places[outcome.state] = place_of_branch
             if len(branch.outcomes) > 1:
                 _by_chance(search, made, branch, place_of_branch, places)
-        if made.left_out[number]:
-            place.add(Text(_more(made.left_out[number], branches), style="dim"))
+        if branches and made.left_out[number]:
+            place.add(Text(_more(made.left_out[number]), style="dim"))
     return root
 
 
@@ -113,6 +116,8 @@ def _led_to(search: Search, made: Arrangement, branch: Branch, outcome: Outcome)
     text = Text.assemble((_about(state, made), "magenta"))
     if state.observation.strip():
         text.append(f"  → {visible(fold(state.observation, limit=SEEN))}", style="dim")
+    if left_out := made.left_out[state.number] if not made.shown[state.number] else ():
+        text.append(f"  … {len(left_out)} below", style="dim")
     return _one_line(text)
 
 
@@ -123,10 +128,9 @@ def _about(state: State, made: Arrangement) -> str:
     return "".join(f"  {word}" for word in (number, mover, "" if state.branches else "end") if word)
 
 
-def _more(left_out: Sequence[Branch], shown: Sequence[Branch]) -> str:
-    """Return the line that stands for what is not drawn: beside the others, or below the deepest."""
+def _more(left_out: Sequence[Branch]) -> str:
     tried = sum(branch.known for branch in left_out)
-    return f"… {len(left_out)} more{'' if shown else ' below'}" + (f", {tried} tried" if tried else "")
+    return f"… {len(left_out)} more" + (f", {tried} tried" if tried else "")
 
 
 def _cut(text: str, limit: int) -> str:
