@@ -169,6 +169,7 @@ def test_on_a_page(small) -> None:
     assert "30\nthirty" in found.texts["dd"]
     assert details["only for real"].startswith("it cannot be tried without doing it")
     assert found.texts["ref"] == ["see #1"]
+    assert found.texts["num"][1:4] == ["5× · q 0.83 · #1", "3× · = 1.00", "p 0.10 · untried"]
     assert found.texts["tag"] == ["write"]  # what only looks is not marked, but said
     assert [n for n, text in enumerate(found.texts["dt"]) if (text, found.texts["dd"][n]) == ("effect", "read")]
 

@@ -26,7 +26,7 @@ FEW = 3  # notes that are not folded away
 DEEP = 60  # levels that are nested
 HARMLESS = frozenset({"", "pure", "read"})  # effects that a box does not show
 _CLASSES = {UNTRIED: "untried", COMMIT: "kept", DROPPED: "dropped", DEAD: "failed"}
-_LEGEND = (("×", "visits"), ("q", "quality: reward and what follows"), ("=", "the same, proven"))
+_LEGEND = (("×", "visits"), ("p", "prior"), ("q", "quality: reward and what follows"), ("=", "the same, proven"))
 
 
 def page(search: Search, *, run_id: str = "", task: str = "") -> str:
@@ -178,7 +178,8 @@ def _now(state: State) -> str:
 
 def _figures(branch: Branch, number: str) -> str:
     tag = f'<b class="tag">{_text(branch.effect)}</b> ' if branch.effect not in HARMLESS else ""
-    return f"{tag}{branch.visits}× · {branch.worth}{number}"
+    likely = f"{branch.visits}×" if branch.known else f"p {branch.prior:.2f}"
+    return f"{tag}{likely} · {branch.worth}{number}"
 
 
 def _of_branch(branch: Branch, total: int) -> Iterator[tuple[str, str]]:
