@@ -25,6 +25,7 @@ COMMANDS = {
     "plugins": "Show installed extensions, the broken ones with the cause.",
     "threads": "List, show and remove conversations.",
     "runs": "List, show and export runs.",
+    "trees": "Show the search trees that planners leave.",
     "approvals": "Decide about calls that wait for a person.",
     "jobs": "Show and cancel long actions.",
     "graph": "Draw the state machine.",
@@ -32,7 +33,9 @@ COMMANDS = {
     "db": "Look after the database of runs and threads.",
     "doctor": "Check this installation, and say how to speed it up.",
 }
-NOUNS = frozenset({"models", "tools", "threads", "runs", "approvals", "jobs", "config", "db"})  # they have verbs
+NOUNS = frozenset(
+    {"models", "tools", "threads", "runs", "trees", "approvals", "jobs", "config", "db"}
+)  # they have verbs
 
 
 class PipeClosed(Exception):

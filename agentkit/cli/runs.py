@@ -59,7 +59,7 @@ def list_(limit: int, thread: str | None, as_json: bool) -> None:
 def show(run: str, as_json: bool) -> None:
     """Show one run: how it went, call by call, and how it ended."""
     with opened() as store:
-        row = _found(store, run)
+        row = found(store, run)
         events = store.events(row["run_id"])
     if as_json:
         document("runs show", row)
@@ -79,7 +79,7 @@ def show(run: str, as_json: bool) -> None:
 def export(run: str, output: str | None) -> None:
     """Write a run's whole record: its row, events, ledger and search trees, as one JSON document."""
     with opened() as store:
-        row = _found(store, run)
+        row = found(store, run)
         name = row["run_id"]
         record = {"run": row, "events": store.events(name), "effects": store.effects(name), "trees": store.trees(name)}
     if output is None or output == "-":
@@ -95,7 +95,8 @@ def export(run: str, output: str | None) -> None:
     say(f"wrote {output}")
 
 
-def _found(store: Any, prefix: str) -> Mapping[str, Any]:
+def found(store: Any, prefix: str) -> Mapping[str, Any]:
+    """Return the one run whose id starts with `prefix`."""
     from agentkit.cli.session import pick
 
     whole = pick((str(row["run_id"]) for row in store.runs(limit=10_000)), prefix, "run", "agentkit runs list")

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,3 +102,27 @@ def script_writer(tmp_path: Path) -> Callable[..., str]:
         return f"scripted:{path}"
 
     return write
+
+
+@pytest.fixture(scope="session")
+def plain_tree() -> Callable[..., dict[str, Any]]:
+    """Make a search tree as planners leave it."""
+    return plain_tree_of
+
+
+def plain_tree_of(nodes: Sequence[Mapping[str, Any]], **more: Any) -> dict[str, Any]:
+    """Return the plain data of a tree; a node's `actions` say of each what is not as at the beginning of a search."""
+    chosen = {"strategy": "mcts", "chosen": 0, "why": "worth 0.83 by its prior and 5 visits", "ending": "simulations"}
+    spent = {"simulations": 8, "calls": 1, "tool_calls": 6, "tokens": 420}
+    empty: dict[str, Any] = {"version": 1, "chances": [], "found": {}, "steps": {}, "notes": [], "memo": {}}
+    plain = [_plain_node(number, **node) for number, node in enumerate(nodes)]
+    return {**empty, **chosen, "spent": spent, "nodes": plain, **more}
+
+
+def _plain_node(number: int, actions: Mapping[str, Mapping[str, Any]] | None = None, **more: Any) -> dict[str, Any]:
+    acts = actions or {}
+    untried = {"priors": 1 / (len(acts) or 1), "child": -1, "visits": 0, "reward": 0.0, "quality": 0.0}
+    lists = {name: [act.get(name, least) for act in acts.values()] for name, least in untried.items()}
+    state: dict[str, Any] = {"value": None, "q": 0.0, "exact": None, "opponent": False, "observation": ""}
+    place = {"key": f"{number:02x}", "parent": -1, "via": -1}
+    return {**place, "actions": list(acts), **lists, **state, "total": sum(lists["visits"]), **more}

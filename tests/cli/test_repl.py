@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from agentkit.store.sql import SqliteStore
+
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed: no terminal to type into")
 
 WIDTH, HEIGHT, PATIENCE_S = 110, 40, 30.0
@@ -120,6 +122,19 @@ def test_slash_commands(terminal, agentkit, script) -> None:
     chat.wait("/clear")
     chat.type("/exit")
     chat.wait("STATUS 0")
+
+
+def test_plan_draws_the_search_of_an_older_conversation(terminal, agentkit, script, plain_tree) -> None:
+    choice = {"child": -1, "visits": 0, "quality": 0.0, "priors": 0.5}
+    store = SqliteStore(agentkit.home / "agentkit.db")
+    store.start_run("8c1e", "older", {"task": "jump"})
+    store.save_tree("8c1e", 1, plain_tree([{"actions": {"leap [red]": {**choice, "visits": 3}, "stay": choice}}]))
+    store.close()
+    chat = terminal("chat", "--thread", "older", "-m", script({"final": "x"}))
+    chat.type("/plan")
+    shown = chat.wait("spent   8 simulations")
+    assert "▶ 3×  p 0.50  untried  leap [red]" in shown
+    assert "· 0×  p 0.50  untried  stay" in shown
 
 
 def test_approval_is_asked(terminal, agentkit, script) -> None:

@@ -16,6 +16,7 @@ from rich.text import Text
 from agentkit.cli.lines import call_text, fold
 from agentkit.cli.output import clean
 from agentkit.cli.threads import ago
+from agentkit.cli.trees import last_plan, no_tree, planned_by, tree_of
 from agentkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ def words(chat: Chat) -> Mapping[str, Callable[[], tuple[str, ...]]]:
     return {
         "/mode": lambda: MODES,
         "/tools": lambda: tuple(spec.name for spec in chat.agent.tools.specs),
+        "/plan": lambda: tuple(
+            str(tree["turn"]) for run in _last_run(chat) for tree in chat.agent.store.trees(run["run_id"])
+        ),
         "/show": lambda: tuple(str(n + 1) for n in range(len(chat.screen.results))),
         "/threads": lambda: tuple(str(row["thread_id"]) for row in chat.agent.store.threads(limit=10)),
     }
@@ -155,6 +159,30 @@ def _show(chat: Chat, number: str) -> None:
     chat.console.print(Text(clean(step.result)))
 
 
+def _plan(chat: Chat, turn: str) -> None:
+    from agentkit.cli.treeview.reading import read
+    from agentkit.cli.treeview.terminal import drawn
+
+    store, runs = chat.agent.store, _last_run(chat)
+    if not runs:
+        raise UsageError("nothing has been planned in this conversation yet")
+    if turn and not turn.isdecimal():
+        raise UsageError(f"/plan takes the number of a turn, not {turn}")
+    if not store.trees(runs[0]["run_id"]):
+        chat.console.print(Text(f"no search: {no_tree(store, runs[0])}", style="dim"))
+        return
+    tree = tree_of(store, runs[0], int(turn) if turn else None)
+    chat.console.print(drawn(read(tree)))
+    plan = last_plan(store, str(runs[0]["run_id"]))
+    if not turn and plan and plan.get("why") != tree.get("why"):
+        chat.console.print(Text(f"the last step was not searched: {planned_by(plan)}", style="dim"))
+
+
+def _last_run(chat: Chat) -> list[Mapping[str, Any]]:
+    """Return the conversation's last run, if there is one."""
+    return list(chat.agent.store.runs(limit=1, thread_id=chat.thread_id))
+
+
 def _last(chat: Chat, _: str) -> None:
     chat.console.print(Markdown(chat.screen.answer) if chat.screen.answer else Text("no answer yet", style="dim"))
 
@@ -203,6 +231,7 @@ COMMANDS: dict[str, Slash] = {
     "/threads": Slash("/threads [N]", "the last conversations, or go on with one", _threads),
     "/resume": Slash("/resume RUN", "finish a run that was stopped", _resume),
     "/show": Slash("/show [N]", "the whole result of a call", _show),
+    "/plan": Slash("/plan [TURN]", "how the last step was chosen: what was searched, and why the winner won", _plan),
     "/last": Slash("/last", "the last answer again", _last),
     "/copy": Slash("/copy", "the last answer to the clipboard", _copy),
     "/clear": Slash("/clear", "a new conversation", _clear),
