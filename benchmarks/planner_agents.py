@@ -79,9 +79,7 @@ class Runner:
 
         def hear(event: Event) -> None:
             if event.type == "plan":
-                chosen[
-                    "skipped" if "direct" in event.data["strategy"] or event.data["ending"] == "chosen" else "searched"
-                ] += 1
+                chosen["searched" if event.data["spent"].get("simulations") else "skipped"] += 1
 
         with tempfile.TemporaryDirectory() as folder:
             task.lay_out(Path(folder))

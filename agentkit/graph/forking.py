@@ -32,10 +32,8 @@ class Forks:
         if not _can_be_copied(workspace):
             self._too_big.add(workspace)
             return None
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="agentkit-fork-"))
         self._count += 1
-        target = self._folder / str(self._count)
+        target = self.folder() / str(self._count)
         try:
             shutil.copytree(workspace, target, symlinks=True)
         except (OSError, shutil.Error):
@@ -43,8 +41,13 @@ class Forks:
             return None
         return target
 
+    @property
+    def made(self) -> Path | None:
+        """The folder that copies, and other files of a moment, are kept in; None before there are any."""
+        return self._folder
+
     def folder(self) -> Path:
-        """Return the folder that copies, and other files of a moment, are kept in."""
+        """Return that folder; it is made if need be."""
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="agentkit-fork-"))
         return self._folder

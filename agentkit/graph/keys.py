@@ -25,11 +25,11 @@ def step_key(step: Step) -> str:
 
 def conversation_key(messages: Iterable[BaseMessage], *, without: Iterable[str] = ()) -> bytes:
     """Return a digest of what was said, called and given back, whoever numbered it; texts in `without` do not count."""
-    digest = hashlib.blake2b(digest_size=16)
+    digest, paths = hashlib.blake2b(digest_size=16), list(without)
     for message in messages:
         calls = message.tool_calls if isinstance(message, AIMessage) else ()
         content = str(message.content)
-        for text in without:
+        for text in paths:
             content = content.replace(text, "")
         said = (message.type, content, [call_key(call["name"], call["args"]) for call in calls])
         digest.update(repr(said).encode("utf-8", "surrogatepass"))

@@ -95,8 +95,7 @@ def plan(state: RunState, runtime: Runtime[RunContext]) -> Change:
     step = numbered(chosen.action.step, state["turn"] + 1)
     used = asking.usage
     reply = problem.replies.get(step_key(chosen.action.step))
-    why = {"strategy": chosen.strategy, "why": chosen.why, "kind": step.kind, "ending": chosen.ending.value}
-    context.emit("plan", {**why, "grounds": _grounds(reply)} if reply and reply.grounds else why)
+    _tell(chosen, step, reply, context)
     context.emit("usage", {name: getattr(used, name) for name in type(used).__dataclass_fields__})
     if chosen.tree is not None:
         context.store.save_tree(context.run_id, state["turn"] + 1, {**chosen.tree, **_asked(request)})
@@ -218,6 +217,13 @@ def _chosen(problem: AgentProblem, state: RunState, request: Request, context: R
         raise ExtensionError(
             f"planner '{planner.name}' failed: {type(error).__name__}: {error}; use another (run.planner)"
         ) from error
+
+
+def _tell(chosen: Plan, step: Step, reply: Reply | None, context: RunContext) -> None:
+    """Say what was chosen, why, and what finding it took."""
+    why = {"strategy": chosen.strategy, "why": chosen.why, "kind": step.kind, "ending": chosen.ending.value}
+    grounds = {"grounds": _grounds(reply)} if reply and reply.grounds else {}
+    context.emit("plan", {**why, "spent": dict(chosen.spent), **grounds})
 
 
 def _asked(request: Request) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from agentkit.graph.asking import Asking
 from agentkit.graph.context import RunContext
 from agentkit.graph.keys import call_key, conversation_key, step_key
 from agentkit.graph.offering import offered
-from agentkit.graph.rehearsing import Rehearsal
+from agentkit.graph.rehearsing import RESULTS, Rehearsal
 from agentkit.graph.requests import build_request
 from agentkit.graph.state import RunState
 from agentkit.messages import step_message
@@ -46,6 +46,7 @@ class AgentProblem:
     asking: Asking = field(init=False)
     rehearsal: Rehearsal = field(init=False)
     replies: dict[str, Reply] = field(default_factory=dict)  # to the question of the root, by step
+    _cut: set[str] = field(default_factory=set)  # steps of replies that ran out of room
     _requests: dict[bytes, Request] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -58,8 +59,9 @@ class AgentProblem:
 
     def key(self, state: Situation) -> bytes:
         """Return what tells two conversations apart."""
-        files = (str(self.context.files), str(self.rehearsal.forks.folder() / "results"))
-        return conversation_key(state.run["messages"], without=files)
+        made = self.rehearsal.forks.made  # long results lie elsewhere while somebody only looks ahead
+        files = [self.context.files, *([made / RESULTS] if made else [])]
+        return conversation_key(state.run["messages"], without=map(str, files))
 
     def likeliest(self, state: Situation) -> Action | None:
         """Return the model's own next step, its words passed on while they come; another one if it is ruled out."""
@@ -92,7 +94,7 @@ class AgentProblem:
     def step(self, state: Situation, action: Action, mode: Mode) -> Transition[Situation] | None:
         """Return what the step would come to; nothing is done."""
         step = action.step
-        if step.kind != "calls":
+        if not step.calls or action.key in self._cut:  # the machine would not run what was cut off, nor what is no call
             return self._ended(state, step)
         after = self.rehearsal.after(step, state.run, state.workspace, predict=mode == "predict")
         if after is None:
@@ -129,6 +131,8 @@ class AgentProblem:
     def _known(self, replies: Sequence[Reply]) -> list[Action]:
         for reply in replies:
             self.replies.setdefault(step_key(reply.step), reply)
+            if reply.finish == "length":
+                self._cut.add(step_key(reply.step))
         whole = [reply for reply in replies if reply.finish != "length"] or list(replies)[:1]
         found = list({step_key(reply.step): reply.step for reply in whole}.items())
         actions = [Action(key=key, step=step) for key, step in found]
@@ -146,6 +150,7 @@ class AgentProblem:
         run = RunState(**{**state.run, "messages": [*state.run["messages"], step_message(step)]})
         passed = bool(
             step.kind == "final"
+            and step_key(step) not in self._cut
             and (step.text.strip() or step.data is not None)
             and not state.run["blocked"]
             and self.check is not None

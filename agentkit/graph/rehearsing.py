@@ -29,6 +29,7 @@ from agentkit.tools.run import resolved
 from agentkit.types import Effect, Failed, Outcome, Step, ToolCall
 
 _ORDER = tuple(Effect)
+RESULTS = "results"  # the folder of long results
 _ALONE = Failed(text="a tool cannot call others while somebody only looks ahead", kind="denied")
 
 
@@ -74,7 +75,7 @@ class Rehearsal:
 
     def _quiet(self) -> RunContext:
         """Return the context of a run that nobody hears of, and whose long results go to files of a moment."""
-        return replace(self.context, emit=_unheard, files=self.forks.folder() / "results")
+        return replace(self.context, emit=_unheard, files=self.forks.folder() / RESULTS)
 
     def _effect(self, call: ToolCall, state: RunState, workspace: Path) -> Effect:
         tool = self.context.tools.get(call.tool)

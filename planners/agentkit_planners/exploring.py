@@ -8,7 +8,8 @@ something that could be done for real, the others are dropped.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from array import array
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic
 
@@ -100,17 +101,15 @@ class Explorer(Generic[S]):
         """
         tries: list[Tried | None] = []
         fresh: dict[bytes, tuple[Edge, Met]] = {}
-        pending: list[tuple[Edge, bytes, Transition[S]]] = []
+        pending: list[tuple[Edge, Met]] = []
         for edge in edges:
-            gone = self._attempt(edge)
-            if isinstance(gone, int):
-                tries.append(Tried(edge, gone))
+            met = self._attempt(edge, fresh)
+            if isinstance(met, int):
+                tries.append(Tried(edge, met))
                 continue
-            key = self.problem.key(gone.state)
-            if key not in self.tree.index and key not in fresh:
-                actions = [] if gone.terminal else list(self.problem.actions(gone.state))
-                fresh[key] = (edge, Met(key, gone.state, actions, gone))
-            pending.append((edge, key, gone))
+            if met.key not in self.tree.index and met.key not in fresh:
+                fresh[met.key] = (edge, met)
+            pending.append((edge, met))
             tries.append(None)
         known = len(self.tree.nodes)
         self._opened([met for _, met in fresh.values()], [edge for edge, _ in fresh.values()], ask=True)
@@ -166,27 +165,29 @@ class Explorer(Generic[S]):
             self.meter.go_on_from(dict(saved.get("spent", {})))
         return True
 
-    def _attempt(self, edge: Edge) -> Transition[S] | int:
-        """Take the step of an edge where that changes nothing; otherwise, or where it fails, return a code."""
+    def _attempt(self, edge: Edge, fresh: Container[bytes]) -> Met | int:
+        """Take the step of an edge where that changes nothing; otherwise, or where it fails, return a code.
+
+        What could be done next is asked only of states that are neither known nor among `fresh`.
+        """
         node, action = self.tree.nodes[edge[0]], edge[1]
-        untried = node.child[action] == UNTRIED
+        self.tree.open -= node.child[action] == UNTRIED
         try:
             state = self.state_of(edge[0])
-            self.meter.tool_calls += 1
             gone = self._step(state, node.actions[action])
+            if gone is None:
+                node.child[action] = self._kept_for_real(node, action)
+                return node.child[action]
+            self.meter.tool_calls += 1
+            key = self.problem.key(gone.state)
+            known = gone.terminal or key in self.tree.index or key in fresh
+            return Met(key, gone.state, [] if known else list(self.problem.actions(gone.state)), gone)
         except (Cancelled, DeadlineExceeded) as error:
             raise Halted(Ending.CANCELLED if isinstance(error, Cancelled) else Ending.DEADLINE) from error
         except Exception as error:  # noqa: BLE001  a step may raise anything; the search goes on without it
             self.tree.note(f"{node.actions[action].key}: {type(error).__name__}: {error}"[:200])
-            self.tree.open -= untried
             node.child[action] = DEAD
             return DEAD
-        self.tree.open -= untried
-        if gone is not None:
-            return gone
-        self.meter.tool_calls -= 1
-        node.child[action] = self._kept_for_real(node, action)
-        return node.child[action]
 
     def _step(self, state: S, action: Action) -> Transition[S] | None:
         effect = self.problem.effect(state, action)
@@ -210,19 +211,20 @@ class Explorer(Generic[S]):
         node.child[kept] = DROPPED
         return COMMIT
 
-    def _linked(self, edge: Edge, key: bytes, gone: Transition[S], *, known: int) -> Tried:
-        child = self.tree.index[key]
-        reward = gone.reward if math.isfinite(gone.reward) else 0.0
-        node = self.tree.nodes[edge[0]]
-        new = child >= known and (self.tree.nodes[child].parent, self.tree.nodes[child].via) == edge
+    def _linked(self, edge: Edge, met: Met, *, known: int) -> Tried:
+        """Note where an edge led; nodes from number `known` on were opened just now."""
+        assert met.gone is not None  # only the root was not gone to
+        child = self.tree.index[met.key]
+        reward = met.gone.reward if math.isfinite(met.gone.reward) else 0.0
+        node, there = self.tree.nodes[edge[0]], self.tree.nodes[child]
+        new = child >= known and (there.parent, there.via) == edge
         if self.deterministic:
             node.reward[edge[1]], node.child[edge[1]] = reward, child
         else:
             pair = self.tree.chances.setdefault(edge, {}).setdefault(child, [0, 0.0])
             pair[0] += 1
             pair[1] += reward
-        terminal = gone.terminal or not self.tree.nodes[child].actions
-        return Tried(edge, child, reward, terminal, gone.verified, new)
+        return Tried(edge, child, reward, met.gone.terminal or not there.actions, met.gone.verified, new)
 
     def _opened(self, states: Sequence[Met], parents: Sequence[Edge], *, ask: bool) -> list[int]:
         """Add states to the tree, with the priors of their actions and with their values where these are trusted."""
@@ -242,11 +244,11 @@ class Explorer(Generic[S]):
                 parent=parents[n][0],
                 via=parents[n][1],
                 actions=tuple(action for action, _ in ranked),
-                priors=[prior for _, prior in ranked],
+                priors=array("d", [prior for _, prior in ranked]),
                 child=[UNTRIED] * count,
                 visits=[0] * count,
-                reward=[0.0] * count,
-                quality=[0.0] * count,
+                reward=array("d", bytes(8 * count)),
+                quality=array("d", bytes(8 * count)),
                 value=value,
                 q=value or 0.0,
                 exact=None if count or not self.deterministic else 0.0,

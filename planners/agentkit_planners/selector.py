@@ -36,7 +36,7 @@ class AutoPlanner:
     """Searches where that can pay, by the strategy that suits the task, and takes the model's own choice elsewhere.
 
     No search where nothing says what is good, where there is one action, or where the model is `confident` of one that
-    only looks: a mistake is cheap there, and the next step can mend it.
+    only looks: a mistake is cheap there, and the next step can mend it. An answer is none of these: it ends the run.
     """
 
     name: str = "auto"
@@ -76,7 +76,9 @@ class AutoPlanner:
         root = explorer.tree.root
         if len(root.actions) == 1:
             return "there is nothing else that could be done"
-        effect = explorer.problem.effect(root.state, root.actions[0])
-        if root.priors[0] >= self.confident and effect in (Effect.PURE, Effect.READ) and not root.total:
-            return f"the model is confident ({root.priors[0]:.2f}), and it only looks"
+        first = root.actions[0]
+        looks = first.step.kind == "calls" and explorer.problem.effect(root.state, first) in (Effect.PURE, Effect.READ)
+        own = (root.priors[0] - explorer.mix / len(root.actions)) / (1 - explorer.mix)  # what was mixed in taken out
+        if own >= self.confident and looks and not root.total:
+            return f"the model is confident ({own:.2f}), and it only looks"
         return ""

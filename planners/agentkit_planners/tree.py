@@ -6,7 +6,8 @@ A graph, strictly: two ways to one state (by `SearchProblem.key`) lead to one no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Mapping, MutableSequence, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,7 @@ DROPPED = -3  # cannot be tried either, and less probable than the one that is k
 DEAD = -4  # it was tried, and failed
 
 Edge = tuple[int, int]  # (node, action), both by number
+Floats = MutableSequence[float]  # arrays, in trees that grow: half of a list's memory
 VERSION = 1
 
 
@@ -33,11 +35,11 @@ class Node:
     parent: int = -1  # the edge it was first met by
     via: int = -1
     actions: tuple[Action, ...] = ()
-    priors: list[float] = field(default_factory=list)  # sum to 1
+    priors: Sequence[float] = ()  # sum to 1
     child: list[int] = field(default_factory=list)  # a node, or one of the codes; with chance only codes, see `chances`
     visits: list[int] = field(default_factory=list)
-    reward: list[float] = field(default_factory=list)  # of the step itself
-    quality: list[float] = field(default_factory=list)  # reward and what follows: Q(s, a)
+    reward: Floats = field(default_factory=list)  # of the step itself
+    quality: Floats = field(default_factory=list)  # reward and what follows: Q(s, a)
     value: float | None = None  # what an evaluator said of the state when it was met; None: nobody can tell
     q: float = 0.0  # with what was found below it: Q(s)
     total: int = 0  # visits of all actions
@@ -204,6 +206,7 @@ class Tree:
                 "key": bytes.fromhex(plain["key"]),
                 "actions": tuple(actions[k] for k in plain["actions"]),
             }
+            given |= {name: array("d", plain[name]) for name in ("priors", "reward", "quality")}
             tree.add(Node(state=None, **given))
         tree.chances = {(n, a): {int(c): pair for c, *pair in found} for n, a, found in data["chances"]}
         tree.found = {int(edge): (float(best), bool(verified)) for edge, (best, verified) in data["found"].items()}
@@ -213,7 +216,7 @@ class Tree:
 
 def _copied(node: Node, child: list[int]) -> Node:
     fields = {name: getattr(node, name) for name in Node.__slots__}
-    lists = {name: list(value) for name, value in fields.items() if isinstance(value, list)}
+    lists = {name: value[:] for name, value in fields.items() if isinstance(value, list | array)}
     return Node(**{**fields, **lists, "child": child, "parent": -1, "via": -1})
 
 
@@ -232,7 +235,7 @@ def _parents_found(tree: Tree) -> Tree:
 
 def _node(node: Node) -> dict[str, Any]:
     plain = {name: getattr(node, name) for name in Node.__slots__ if name not in ("state", "key", "actions")}
-    lists = {name: list(value) for name, value in plain.items() if isinstance(value, list)}
+    lists = {name: list(value) for name, value in plain.items() if isinstance(value, list | array)}
     return {"key": node.key.hex(), "actions": [action.key for action in node.actions], **plain, **lists}
 
 

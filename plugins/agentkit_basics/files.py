@@ -66,6 +66,7 @@ def _predict_write(path: str, content: str, context: ToolContext) -> Outcome:
     sinks=("path",),
     grounded={"path": "trusted"},
     references=("content",),
+    fork=True,
     predict=_predict_write,
     keywords=("#file save store put create copy",),
 )

@@ -179,3 +179,41 @@ def test_plan_says_that_there_was_no_search_and_why(typed) -> None:
         typed.line("/plan 2", "talk")
     with pytest.raises(UsageError, match="the number of a turn, not soon"):
         typed.line("/plan soon", "talk")
+
+
+def test_export_writes_rows_for_training(agentkit, tmp_path) -> None:
+    """What a search over a real run found: prompts with messages, nothing of the check, one row each."""
+    from tests.unit.graph.test_lookahead import run, which
+
+    work = tmp_path / "desk"
+    work.mkdir()
+    (work / "a.txt").write_text("nothing of use")
+    (work / "b.txt").write_text("the number is 42")
+    agentkit.home.mkdir(parents=True, exist_ok=True)
+    store = SqliteStore(agentkit.home / "agentkit.db")
+    result, *_ = run(which, work, planner="lds", check="grep -q 42 # known to the user alone", store=store)
+    assert result.ok
+    store.close()
+    for kind, keys in {
+        "pairs": {"prompt", "chosen", "rejected", "logprob_chosen", "logprob_rejected", "split", "tools"},
+        "policies": {"prompt", "completions", "policy"},
+        "values": {"prompt", "value", "variance"},
+    }.items():
+        done = agentkit("trees", "export", "--kind", kind)
+        rows = [json.loads(line) for line in done.out.splitlines()]
+        assert rows
+        for row in rows:
+            assert keys <= set(row)
+            assert all(message["role"] in {"system", "user", "assistant", "tool"} for message in row["prompt"])
+            assert "known to the user alone" not in json.dumps(row)
+    out = tmp_path / "pairs.jsonl"
+    agentkit("trees", "export", result.run_id[:6], "-o", str(out))
+    (pair, *_) = [json.loads(line) for line in out.read_text().splitlines()]
+    assert json.loads(pair["chosen"][0]["tool_calls"][0]["function"]["arguments"]) == {"name": "b.txt"}
+    assert pair["chosen"] != pair["rejected"]
+
+
+def test_export_of_a_run_that_is_not_there(program) -> None:
+    done = program("trees", "export", "ffff")
+    assert done.code == 2
+    assert "trees list" in done.err

@@ -115,3 +115,16 @@ def test_a_million_actions_do_not_take_long() -> None:
     plan = PuctPlanner().plan(wide, "a", evaluator=wide, budget=budget, rng=Random(0))
     assert plan.ending is Ending.DEADLINE
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("name", SEARCHING)
+def test_a_state_of_which_nobody_can_say_what_could_be_done(name: str) -> None:
+    class Silent(Graph):
+        def actions(self, state: str) -> Any:
+            if state == "b":
+                raise EngineError("the prompt does not fit")
+            return super().actions(state)
+
+    plan = planned(SEARCHING[name](), Silent(edges=EDGES, logits={"x": 2.0}))
+    assert plan.verified
+    assert any("does not fit" in note for note in (plan.tree or {})["notes"])

@@ -41,11 +41,13 @@ def divided_again(tree: Tree, number: int, path: Collection[int], pending: Mappi
     """The mistake of LATS, LangGraph's tutorial and AG2: a mean, divided by visits once more."""
     node = tree.nodes[number]
     right = list(node.quality)
-    node.quality[:] = [quality / max(1, visits) for quality, visits in zip(right, node.visits, strict=True)]
+    for action, visits in enumerate(node.visits):
+        node.quality[action] /= max(1, visits)
     try:
         return puct(tree, number, path, pending, fpu=ROOT_FPU)
     finally:
-        node.quality[:] = right
+        for action, quality in enumerate(right):
+            node.quality[action] = quality
 
 
 def share_of_the_best(picker: Picker, seeds: int = 40) -> float:
