@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args, get_type_hints
 
 from agentkit.errors import ConfigError
 from agentkit.settings_file import entries, find_project_file
-from agentkit.types import CONFINED, Confinement
+from agentkit.types import CONFINED, LOOKAHEAD, Confinement, PlannerSettings
 
 ENV_PREFIX = "AGENTKIT_"
 
@@ -56,18 +56,6 @@ class RunSettings:
     poll_s: tuple[float, ...] = (1.0, 2.0, 5.0, 10.0, 30.0)  # between the calls of a tool that polls; the last goes on
     max_recoveries: int | None = 20  # times a run is taken up whose process was killed
     result_chars: int = 4_000  # of one tool result shown to the model; the rest goes to a file
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannerSettings:
-    """How far a planner may look ahead before each step."""
-
-    width: int = 4  # distinct next steps to ask the model for
-    simulations: int = 32  # ways that are tried, or steps that are opened
-    calls: int | None = None  # times the model is asked how probable next steps are
-    tool_calls: int | None = 64  # steps that are tried, in copies or where they only look
-    tokens: int | None = 20_000  # that the model reads and writes for it
-    timeout_s: float | None = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +123,7 @@ class Settings:
 
     engine: EngineSettings = EngineSettings()
     run: RunSettings = RunSettings()
-    planner: PlannerSettings = PlannerSettings()
+    planner: PlannerSettings = LOOKAHEAD
     policy: PolicySettings = PolicySettings()
     delegate: DelegateSettings = DelegateSettings()
     tools: Confinement = CONFINED

@@ -111,6 +111,21 @@ Grounding = Literal[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlannerSettings:
+    """How far a planner may look ahead before each step."""
+
+    width: int = 4  # distinct next steps to ask the model for
+    simulations: int = 32  # ways that are tried, or steps that are opened
+    calls: int | None = None  # times the model is asked how probable next steps are
+    tool_calls: int | None = 64  # steps that are tried, in copies or where they only look
+    tokens: int | None = 20_000  # that the model reads and writes for it
+    timeout_s: float | None = 60.0
+
+
+LOOKAHEAD = PlannerSettings()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Confinement:
     """How tools in processes of their own are held. None means no limit."""
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -151,68 +151,53 @@ def _run(scores: Scores, name: str, make: Callable[[], Planner], number: int) ->
 
 def measured(all_scores: Sequence[Scores], seeds: int) -> list[Measured]:
     """Return the figures."""
-    rows: list[Measured] = []
-    for scores in all_scores:
-        domain = scores.domain
-        for budget in domain.budgets:
-            single = {name: scores.mean(name, budget) for name in OURS if name in scores.by}
-            best = max(single, key=lambda name: single[name])
-            behind = round(max(0.0, single[best] - scores.mean(AUTO, budget)), 4)
-            rows.append(
-                Measured(
-                    id=f"{domain.name}-{budget}-behind",
-                    what=f"{domain.name}, {budget} calls: how far the default is behind the best single strategy, {best}",
-                    value=behind,
-                    unit="points of 1",
-                    n=len(scores.by[AUTO][budget]),
-                    target=MARGIN,
-                )
-            )
-            for name, by in scores.by.items():
-                mean, low, high = mean_interval(by[budget])
-                rows.append(
-                    Measured(
-                        id=f"{domain.name}-{budget}-{name}",
-                        what=f"{domain.name}, {budget} calls: {name}",
-                        value=round(mean, 4),
-                        unit=SHARE,
-                        n=len(by[budget]),
-                        interval=(round(low, 4), round(high, 4)),
-                    )
-                )
-        if domain.graded and "lds" in scores.by:
-            ahead = [scores.mean("mcts", b) - scores.mean("lds", b) for b in domain.budgets]
-            rows.append(
-                Measured(
-                    id=f"{domain.name}-mcts-ahead",
-                    what=f"{domain.name}: budgets at which mcts is not behind lds",
-                    value=sum(a >= 0 for a in ahead) / len(ahead),
-                    unit=SHARE,
-                    n=len(ahead),
-                    target=1.0,
-                )
-            )
-        rows.append(
-            Measured(
-                id=f"{domain.name}-repeated",
-                what=f"{domain.name}: states opened more than once, by any strategy of ours",
-                value=scores.repeated,
-                unit="states",
-                n=sum(len(v) for b in scores.by.values() for v in b.values()),
-                target=0,
-            )
+    return [row for scores in all_scores for row in (*_at_each_budget(scores), *_of_all_budgets(scores))]
+
+
+def _at_each_budget(scores: Scores) -> Iterator[Measured]:
+    domain = scores.domain
+    for budget in domain.budgets:
+        single = {name: scores.mean(name, budget) for name in OURS if name in scores.by}
+        best = max(single, key=lambda name: single[name])
+        yield Measured(
+            id=f"{domain.name}-{budget}-behind",
+            what=f"{domain.name}, {budget} calls: how far the default is behind the best single strategy, {best}",
+            value=round(max(0.0, single[best] - scores.mean(AUTO, budget)), 4),
+            unit="points of 1",
+            n=len(scores.by[AUTO][budget]),
+            target=MARGIN,
         )
-        rows.append(
-            Measured(
-                id=f"{domain.name}-illegal",
-                what=f"{domain.name}: moves tried that cannot be made",
-                value=scores.illegal,
-                unit="moves",
-                n=sum(len(v) for b in scores.by.values() for v in b.values()),
-                target=0,
+        for name, by in scores.by.items():
+            mean, low, high = mean_interval(by[budget])
+            yield Measured(
+                id=f"{domain.name}-{budget}-{name}",
+                what=f"{domain.name}, {budget} calls: {name}",
+                value=round(mean, 4),
+                unit=SHARE,
+                n=len(by[budget]),
+                interval=(round(low, 4), round(high, 4)),
             )
+
+
+def _of_all_budgets(scores: Scores) -> Iterator[Measured]:
+    domain, plans = scores.domain, sum(len(values) for by in scores.by.values() for values in by.values())
+    if domain.graded and "lds" in scores.by:
+        ahead = [scores.mean("mcts", budget) >= scores.mean("lds", budget) for budget in domain.budgets]
+        what = f"{domain.name}: budgets at which mcts is not behind lds"
+        yield share(f"{domain.name}-mcts-ahead", what, sum(ahead), len(ahead), 1.0)
+    for name, value in (("repeated", scores.repeated), ("illegal", scores.illegal)):
+        what = {
+            "repeated": "states opened more than once, by any strategy of ours",
+            "illegal": "moves that cannot be made",
+        }
+        yield Measured(
+            id=f"{domain.name}-{name}",
+            what=f"{domain.name}: {what[name]}",
+            value=value,
+            unit="times",
+            n=plans,
+            target=0,
         )
-    return rows  # fmt: skip
 
 
 def unsolvable(count: int) -> Measured:

@@ -43,7 +43,11 @@ def render() -> str:
 def bundled_extensions() -> list[str]:
     """Return the commands that agentkit's own plugins add."""
     found = entry_points(group="agentkit.commands")
-    return sorted(entry.name for entry in found if entry.dist is not None and entry.dist.name == "agentkit-local")
+    return sorted(
+        entry.name
+        for entry in found
+        if entry.dist is not None and entry.dist.name == "agentkit-local" and "." not in entry.name
+    )
 
 
 def section(command: click.Command, path: tuple[str, ...]) -> Iterator[str]:
@@ -57,8 +61,8 @@ def section(command: click.Command, path: tuple[str, ...]) -> Iterator[str]:
     if own:
         yield "\n".join(rows(own)) + "\n"
     if isinstance(command, click.Group):
-        for name in command.list_commands(click.Context(command)):
-            verb = command.get_command(click.Context(command), name)
+        for name in command.list_commands(context := click.Context(command, info_name=path[-1])):
+            verb = command.get_command(context, name)
             assert verb is not None, name
             yield from section(verb, (*path, name))
 

@@ -35,7 +35,7 @@ class Asking:
 
     context: RunContext
     usage: Usage = field(default_factory=Usage)
-    model_calls: int = 0
+    model_calls: int = 0  # questions whose answer is the next step; what a search asks besides, its own budget bounds
 
     @property
     def tokens(self) -> int:
@@ -69,7 +69,6 @@ class Asking:
             replies = self.context.engine.branch(request, count)
             for reply in replies:
                 self.usage += reply.usage
-            self.model_calls += 1
             return replies
         quiet = Asking(replace(self.context, emit=lambda kind, data: None))
         replies = []
@@ -82,7 +81,6 @@ class Asking:
             with suppress(Degenerated):
                 replies.append(quiet.one(replace(request, sampling=warmer) if number and quiet.warms else request))
         self.usage += quiet.usage
-        self.model_calls += quiet.model_calls
         if not replies:
             raise Degenerated("")
         return replies
@@ -97,10 +95,7 @@ class Asking:
         if not self.context.engine.capabilities.scores:
             return None
         scores = self.context.engine.score(request, steps)
-        self.usage += Usage(
-            forced=sum(score.tokens for score in scores)
-        )  # an upper bound: what they share is read once
-        self.model_calls += 1
+        self.usage += Usage(forced=sum(score.read for score in scores))
         return scores
 
     def _counted(self, reply: Reply) -> Reply:

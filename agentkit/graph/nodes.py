@@ -99,7 +99,7 @@ def plan(state: RunState, runtime: Runtime[RunContext]) -> Change:
     context.emit("usage", {name: getattr(used, name) for name in type(used).__dataclass_fields__})
     if chosen.tree is not None:
         context.store.save_tree(context.run_id, state["turn"] + 1, {**chosen.tree, **_asked(request)})
-    spent = add_spent(state["spent"], used, asking.model_calls)
+    spent = add_spent(state["spent"], used, max(1, asking.model_calls))
     change: Change = {
         "turn": state["turn"] + 1,
         "calls": [],

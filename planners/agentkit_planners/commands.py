@@ -10,9 +10,8 @@ from typing import Any
 
 import click
 
-from agentkit import config
+from agentkit import Agent
 from agentkit.errors import UsageError
-from agentkit.store import open_store
 from agentkit_planners.export import Limits
 from agentkit_planners.rows import KINDS, Kind, rows_of
 
@@ -55,8 +54,8 @@ def export(runs: tuple[str, ...], kind: Kind, out: Path | None, split: str | Non
 
 def _trees(runs: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
     """Yield the saved trees of these runs, or of all."""
-    store = open_store(config.load().settings.store)
-    try:
+    with Agent() as agent:
+        store = agent.store
         known = [str(row["run_id"]) for row in store.runs(limit=_ALL)]
         for run in runs or known:
             found = [name for name in known if name.startswith(run)]
@@ -64,5 +63,3 @@ def _trees(runs: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
                 which = "there is no run" if not found else "several runs begin with"
                 raise UsageError(f"{which} '{run}'; `agentkit trees list` shows those that have trees")
             yield from store.trees(found[0])
-    finally:
-        store.close()

@@ -13,7 +13,7 @@ import pytest
 LAYERS = """
     cli
     testing
-    agent
+    agent middleware
     approvals  runs
     graph
     engine models tools guards policy prompts store jobs

@@ -70,7 +70,7 @@ def commands(
 ) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     yield path, command
     if isinstance(command, click.Group):
-        context = click.Context(command)
+        context = click.Context(command, info_name=path[-1] if path else None)
         for name in command.list_commands(context):
             inner = command.get_command(context, name)
             assert inner is not None

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agentkit import Agent, tool
-from agentkit.config import PlannerSettings, PolicySettings, Settings
+from agentkit.config import PlannerSettings, PolicySettings, RunSettings, Settings
 from agentkit.engine.scripted import DEFAULT
 from agentkit.events import Event
 from agentkit.protocols import Delta, Reply, Request, Score, TextDelta, ToolContext
@@ -237,6 +237,13 @@ def test_the_next_step_goes_on_with_the_tree(folder: Path) -> None:
     assert second["nodes"][0]["key"] in {node["key"] for node in first["nodes"]}
     assert second["spent"] == {"simulations": 0, "calls": 0, "tool_calls": 0, "tokens": 0}
     assert [plan["ending"] for plan in plans(events)] == ["goal", "goal"]
+
+
+def test_a_search_counts_as_one_turn(folder: Path) -> None:
+    settings = Settings(run=RunSettings(max_turns=2))
+    result, _, engine, _ = run(which, folder, settings=settings)
+    assert engine.branched > 2
+    assert result.ok, result.detail
 
 
 def test_a_search_without_a_budget_takes_what_the_model_said_first(folder: Path) -> None:
