@@ -17,7 +17,7 @@ from agentkit.protocols import Ending, S
 from agentkit_planners.exploring import Explorer, Halted
 from agentkit_planners.mcts.backup import refresh
 from agentkit_planners.planning import SearchPlanner
-from agentkit_planners.tree import UNTRIED, Edge, Tree
+from agentkit_planners.tree import COMMIT, DROPPED, UNTRIED, Edge, Tree
 
 __all__ = ["OrderedPlanner", "Way"]
 
@@ -28,7 +28,7 @@ class Way:
 
     depth: int  # steps, this one included
     logprob: float  # of all of them, nats
-    discrepancies: int  # sum of the ranks of the actions taken, 0 being the most probable
+    discrepancies: int  # sum of the ranks of the actions taken, 0 being the most probable that can be tried
     value: float  # what the state it starts from is thought to be worth; 0 where nobody can tell
     rank: int  # of the last action
 
@@ -63,6 +63,7 @@ class OrderedPlanner(SearchPlanner):
                 explorer.meter.simulations += max(1, len(edges))
                 for tried in explorer.explore(edges):
                     if tried.child < 0:
+                        frontier.offer(tried.edge[0])  # what comes after it moves up
                         continue
                     frontier.reached(tried.edge, tried.child)
                     if tried.terminal:
@@ -104,6 +105,12 @@ class _Frontier:
                 edges.append(edge)
         return edges
 
+    def offer(self, number: int) -> None:
+        """Offer a node's untried edges at what they cost now."""
+        for action, below in enumerate(self._tree.nodes[number].child):
+            if below == UNTRIED:
+                heapq.heappush(self._heap, (self._cost(self._way((number, action))), (number, action)))
+
     def path(self, edge: Edge) -> list[Edge]:
         """Return the cheapest known way from the root, `edge` being its end."""
         return [*self._ways[edge[0]][2], edge]
@@ -132,12 +139,13 @@ class _Frontier:
 
     def _way(self, edge: Edge) -> Way:
         node, before = self._tree.nodes[edge[0]], self._ways[edge[0]][1]
+        rank = sum(below not in (COMMIT, DROPPED) for below in node.child[: edge[1]])  # what cannot be tried has none
         return Way(
             before.depth + 1,
             before.logprob + math.log(node.priors[edge[1]]),
-            before.discrepancies + edge[1],
+            before.discrepancies + rank,
             node.value or 0.0,
-            edge[1],
+            rank,
         )
 
     def _met(self, number: int, cost: tuple[float, ...], way: Way, path: Sequence[Edge]) -> None:
@@ -151,10 +159,9 @@ class _Frontier:
                 continue  # back where it came from
             self._ways[number] = (cost, way, list(path))
             node = self._tree.nodes[number]
+            self.offer(number)
             for action, below in enumerate(node.child):
-                edge = (number, action)
-                step = self._way(edge)
-                if below == UNTRIED:
-                    heapq.heappush(self._heap, (self._cost(step), edge))
-                elif below >= 0:
+                if below >= 0:
+                    edge = (number, action)
+                    step = self._way(edge)
                     waiting.append((below, self._cost(step), step, [*path, edge]))

@@ -319,3 +319,20 @@ def test_lds_deviates_first_where_it_was_told_to() -> None:
     plan = planned(LdsPlanner(), task, 1_000)
     assert plan.verified
     assert plan.spent["simulations"] <= 40
+
+
+def test_what_cannot_be_tried_is_no_discrepancy() -> None:
+    """A tempting action at every step that only a person could allow does not put the right ones further away."""
+    from agentkit.types import Effect
+    from tests.planners.test_systems import Acting
+
+    length = 6
+    edges: dict[str, dict[str, tuple[str, float]]] = {}
+    for n in range(length):
+        there = "goal" if n == length - 1 else f"s{n + 1}"
+        edges[f"s{n}"] = {"on": (there, float(n == length - 1)), "send": ("sent", 0.0), "aside": (f"x{n}", 0.0)}
+    effects = {"send": Effect.IRREVERSIBLE}
+    task = Acting(edges=edges, first="s0", effects=effects, logits={"send": 3.0, "on": 1.0})
+    plan = planned(LdsPlanner(), task, 2 * length)
+    assert plan.verified
+    assert task.really == []
