@@ -66,7 +66,7 @@ class AgentProblem:
     def likeliest(self, state: Situation) -> Action | None:
         """Return the model's own next step, its words passed on while they come; another one if it is ruled out."""
         request = self._request(state)
-        if self.banned:
+        if self.banned and self.context.engine.capabilities.branches:
             wanted = min(1 + len(self.banned), MOST_BRANCHES)
             return self._known(self.asking.several(request, wanted))[0]
         return self._known([self.asking.one(request)])[0]

@@ -130,7 +130,17 @@ def test_the_settings_section_is_closed(agentkit: Shell, line: str, complaint: s
 
 def test_the_planner_plans(agentkit: Shell) -> None:
     model = agentkit.scripted({"final": "42"})
-    done = agentkit("run", "say 42", "-m", model, "--output-format", "stream-json", AGENTKIT_RUN__PLANNER="acme_last")
+    done = agentkit(
+        "run",
+        "say 42",
+        "-m",
+        model,
+        "-T",
+        "calculator",
+        "--output-format",
+        "stream-json",
+        AGENTKIT_RUN__PLANNER="acme_last",
+    )
     events = [json.loads(line) for line in done.stdout.splitlines()]
     plans = [event for event in events if event["type"] == "plan"]
     assert [event["strategy"] for event in plans] == ["acme_last"]
