@@ -35,7 +35,7 @@ from agentkit.engine.langchain import ChatAgentkit, ChatModelEngine
 from agentkit.errors import UsageError
 from agentkit.graph.context import RunContext
 from agentkit.graph.problem import AgentProblem, Situation
-from agentkit.graph.state import RunState, fresh_run
+from agentkit.graph.state import RunState, fresh_run, numbered
 from agentkit.guards import default_guards
 from agentkit.messages import step_message
 from agentkit.policy import Policy
@@ -120,9 +120,7 @@ class PlannerMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
                 context.store.close()
         self.plans.append(plan)
         turn = sum(message.type == "ai" for message in messages) + 1
-        step = plan.action.step
-        calls = tuple(replace(call, id=f"call_{turn}_{n}") for n, call in enumerate(step.calls))
-        return step_message(replace(step, calls=calls))
+        return step_message(numbered(plan.action.step, turn))
 
     def _context(self, request: ModelRequest[Any], folder: Path, cancel: threading.Event) -> RunContext:
         model = request.model
