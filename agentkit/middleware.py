@@ -39,7 +39,7 @@ from agentkit.graph.state import RunState, fresh_run, numbered
 from agentkit.guards import default_guards
 from agentkit.messages import step_message
 from agentkit.policy import Policy
-from agentkit.protocols import Engine, Plan, PlanBudget, Planner, Tool
+from agentkit.protocols import Engine, Plan, Planner, Tool
 from agentkit.store import open_store
 from agentkit.tools import Registry, as_tool
 from agentkit.types import ToolRules
@@ -96,25 +96,15 @@ class PlannerMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
             cancel.set()  # also when nobody waits for it any more
 
     def _reply(self, request: ModelRequest[Any], cancel: threading.Event) -> AnyMessage:
-        limits = self._settings.planner
         with tempfile.TemporaryDirectory(prefix="agentkit-plan-") as folder:
             context = self._context(request, Path(folder), cancel)
             problem = AgentProblem(context=context, check=self._why_not)
             messages = [*([request.system_message] if request.system_message else []), *request.messages]
             state = RunState(**{**fresh_run("planned", {}), "messages": messages, "results": []})
-            budget = PlanBudget(
-                simulations=limits.simulations,
-                calls=limits.calls,
-                tokens=limits.tokens,
-                tool_calls=limits.tool_calls,
-                deadline=None if limits.timeout_s is None else context.clock() + limits.timeout_s,
-                cancel=cancel,
-            )
             rng = Random(f"{self._settings.engine.seed}/{len(messages)}")
             try:
-                plan = self._planner.plan(
-                    problem, Situation(state, self._workspace), evaluator=problem, budget=budget, rng=rng
-                )
+                root = Situation(state, self._workspace)
+                plan = self._planner.plan(problem, root, evaluator=problem, budget=context.plan_budget(), rng=rng)
             finally:
                 problem.close()
                 context.store.close()

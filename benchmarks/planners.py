@@ -221,7 +221,7 @@ def speed(visits: int = 200_000) -> list[Measured]:
     tracemalloc.start()
     fresh = Free(seed=2, layers=40, width=400, branching=4)
     before = tracemalloc.get_traced_memory()[0]
-    explorer = _grown(fresh, 20_000)
+    explorer = _grown(fresh, 1_000)
     used = tracemalloc.get_traced_memory()[0] - before - fresh.own_bytes(explorer)
     tracemalloc.stop()
     nodes = len(explorer.tree.nodes)

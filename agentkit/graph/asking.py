@@ -6,9 +6,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from agentkit.errors import EngineError
-from agentkit.graph.context import RunContext
+from agentkit.graph.context import RunContext, unheard
 from agentkit.guards import DegenerationWatch
-from agentkit.protocols import ArgumentsDelta, Engine, Reply, Request, Sampling, Score, TextDelta
+from agentkit.protocols import ArgumentsDelta, Emit, Engine, Reply, Request, Sampling, Score, TextDelta
 from agentkit.types import Step, Usage
 
 CHARS_A_TOKEN = 4
@@ -42,18 +42,23 @@ class Asking:
         """How many tokens the model has read and written, those found in its cache left out."""
         return self.usage.prompt - self.usage.reused + self.usage.decoded + self.usage.forced
 
-    def one(self, request: Request) -> Reply:
-        """Return the reply; one that begins to repeat itself is ended at once, and once more asked for otherwise."""
+    def one(self, request: Request, *, aloud: bool = True) -> Reply:
+        """Return the reply; one that begins to repeat itself is ended at once, and once more asked for otherwise.
+
+        `aloud`: it is the next step, so its words are passed on, and it counts as a model call.
+        """
+        emit = self.context.emit if aloud else unheard
+        self.model_calls += aloud
         try:
-            return self._counted(self._stream(request))
+            return self._counted(self._stream(request, emit))
         except Degenerated as first:
             self._lost(request, first.text)
             text = "the reply began to repeat itself; it was ended and is tried once more, sampled otherwise"
-            self.context.emit("guard", {"detector": "degenerate", "verdict": "retry", "text": text})
+            emit("guard", {"detector": "degenerate", "verdict": "retry", "text": text})
+        self.model_calls += aloud
         try:
-            return self._counted(
-                self._stream(replace(request, sampling=otherwise(request.sampling, self.context.engine)))
-            )
+            again = replace(request, sampling=otherwise(request.sampling, self.context.engine))
+            return self._counted(self._stream(again, emit))
         except Degenerated as second:
             self._lost(request, second.text)
             raise
@@ -70,7 +75,6 @@ class Asking:
             for reply in replies:
                 self.usage += reply.usage
             return replies
-        quiet = Asking(replace(self.context, emit=lambda kind, data: None))
         replies = []
         for number in range(count):
             warmer = replace(
@@ -79,8 +83,9 @@ class Asking:
                 seed=request.sampling.seed + number,
             )
             with suppress(Degenerated):
-                replies.append(quiet.one(replace(request, sampling=warmer) if number and quiet.warms else request))
-        self.usage += quiet.usage
+                replies.append(
+                    self.one(replace(request, sampling=warmer) if number and self.warms else request, aloud=False)
+                )
         if not replies:
             raise Degenerated("")
         return replies
@@ -100,15 +105,13 @@ class Asking:
 
     def _counted(self, reply: Reply) -> Reply:
         self.usage += reply.usage
-        self.model_calls += 1
         return reply
 
     def _lost(self, request: Request, text: str) -> None:
         """Count what an ended reply has cost; it has no usage of its own, so a token is taken for four characters."""
         self.usage += Usage(prompt=self.context.engine.count(request), decoded=-(-len(text) // CHARS_A_TOKEN))
-        self.model_calls += 1
 
-    def _stream(self, request: Request) -> Reply:
+    def _stream(self, request: Request, emit: Emit) -> Reply:
         watches: dict[int, DegenerationWatch] = {}  # one for speech, and one for each call's arguments
         said = ""
         stream = self.context.engine.stream(request)
@@ -117,9 +120,9 @@ class Asking:
                 return delta
             said += delta.text
             if isinstance(delta, TextDelta):
-                self.context.emit("text_delta", {"text": delta.text})
+                emit("text_delta", {"text": delta.text})
             elif isinstance(delta, ArgumentsDelta):
-                self.context.emit("arguments_delta", {"index": delta.index, "tool": delta.tool, "text": delta.text})
+                emit("arguments_delta", {"index": delta.index, "tool": delta.tool, "text": delta.text})
             index = delta.index if isinstance(delta, ArgumentsDelta) else -1
             watch = watches.setdefault(index, DegenerationWatch(arguments=index >= 0))
             if watch.feed(delta.text):

@@ -11,7 +11,7 @@ from typing import Any
 from agentkit.config import Settings
 from agentkit.guards import working_seconds
 from agentkit.policy import Policy
-from agentkit.protocols import CancelFlag, Emit, Engine, Guard, Planner, Spent, Store
+from agentkit.protocols import CancelFlag, Emit, Engine, Guard, PlanBudget, Planner, Spent, Store
 from agentkit.tools import Registry
 from agentkit.types import Usage
 
@@ -41,6 +41,19 @@ class RunContext:
     goals: tuple[str, ...] = ()  # of a sub-run: the user's task, the goals in between, and its own
     mark: list[float] = field(default_factory=list)  # when spent time was last added up
     refused: list[dict[str, Any]] = field(default_factory=list)  # calls made by tools that policy did not allow
+
+    def plan_budget(self, deadline: float | None = None) -> PlanBudget:
+        """Return what a search for one step may spend; it has to be over at `deadline` if that comes first."""
+        limits = self.settings.planner
+        own = None if limits.timeout_s is None else self.clock() + limits.timeout_s
+        return PlanBudget(
+            simulations=limits.simulations,
+            calls=limits.calls,
+            tokens=limits.tokens,
+            tool_calls=limits.tool_calls,
+            deadline=min((moment for moment in (deadline, own) if moment is not None), default=None),
+            cancel=self.cancel,
+        )
 
     def limits(self, spent: Mapping[str, Any]) -> Spent:
         """Return what is spent, with this run's limits."""
@@ -90,3 +103,7 @@ def add_spent(spent: Mapping[str, Any], usage: Usage, model_calls: int) -> dict[
         "tokens": spent.get("tokens", 0) + usage.prompt + usage.decoded + usage.forced,
         "next_tokens": 0,
     }
+
+
+def unheard(kind: str, data: Mapping[str, Any]) -> None:
+    """Say it to nobody: it is only thought about."""

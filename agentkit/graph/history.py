@@ -58,3 +58,18 @@ def read_item(entry: dict[str, Any]) -> HistoryItem:
         effect=Effect(entry.get("effect", Effect.READ)),
         ban=tuple(entry.get("ban", ())),
     )
+
+
+def brings_nothing(before: Sequence[HistoryItem], after: Sequence[HistoryItem]) -> bool:
+    """Whether all calls since `before` only looked, had been made there, and gave what they gave then.
+
+    What waits for something to change, and so has to be asked again and again, is not meant.
+    """
+    calls = [item for item in after[len(before) :] if item.kind == "call"]
+    known = {(item.key, item.outcome_key, item.output_digest, item.state) for item in before if item.kind == "call"}
+    return bool(calls) and all(
+        item.effect in (Effect.PURE, Effect.READ)
+        and not item.polls
+        and (item.key, item.outcome_key, item.output_digest, item.state) in known
+        for item in calls
+    )

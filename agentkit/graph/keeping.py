@@ -18,7 +18,8 @@ class KeptTree:
 
     def load(self) -> Mapping[str, Any] | None:
         """Return what was saved last for this turn; else what the tree before has below the step that was taken."""
-        found = {tree["turn"]: tree for tree in self.context.store.trees(self.context.run_id)}
+        kept = self.context.store.trees(self.context.run_id, since=self.turn - 1)
+        found = {tree["turn"]: tree for tree in kept}
         return found.get(self.turn) or found.get(self.turn - 1)
 
     def save(self, tree: Mapping[str, Any]) -> None:

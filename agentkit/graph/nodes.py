@@ -35,7 +35,7 @@ from agentkit.graph.state import CallState, RunState, ended_by, new_call, number
 from agentkit.guards import banned, working_tokens
 from agentkit.guards.window import recent
 from agentkit.messages import step_message, step_of
-from agentkit.protocols import Plan, PlanBudget, Reply, Request, Stop
+from agentkit.protocols import Plan, Reply, Request, Stop
 from agentkit.tools.outcomes import to_dict
 from agentkit.types import Failed, Step, StopReason, ToolCall, Usage
 
@@ -198,15 +198,7 @@ def answer(state: RunState, runtime: Runtime[RunContext]) -> Change:
 
 def _chosen(problem: AgentProblem, state: RunState, request: Request, context: RunContext) -> Plan:
     """Return the planner's choice; a planner that raises is an extension that failed."""
-    planner, limits = context.planner, context.settings.planner
-    budget = PlanBudget(
-        simulations=limits.simulations,
-        calls=limits.calls,
-        tokens=limits.tokens,
-        tool_calls=limits.tool_calls,
-        deadline=_soonest(request.deadline, limits.timeout_s, context),
-        cancel=context.cancel,
-    )
+    planner, budget = context.planner, context.plan_budget(request.deadline)
     root, memory = Situation(state, context.workspace), KeptTree(context, state["turn"] + 1)
     rng = Random(f"{context.settings.engine.seed}/{state['turn']}")
     try:
@@ -238,12 +230,6 @@ def _check(state: RunState, context: RunContext) -> Check | None:
     if not command:
         return None
     return lambda answer, workspace: run_check(command, answer, workspace, context.cancel, timeout_s=REHEARSED_S)
-
-
-def _soonest(deadline: float | None, seconds: float | None, context: RunContext) -> float | None:
-    """Return when a search has to be over: with the run, or after its own time."""
-    own = None if seconds is None else context.clock() + seconds
-    return min((moment for moment in (deadline, own) if moment is not None), default=None)
 
 
 def _empty(step: Step) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from agentkit.engine.dialects.candidates import candidates_of
@@ -20,15 +21,21 @@ from agentkit.types import Step, ToolCall, ToolSpec
 
 MOST_VALUES = 16  # of an argument
 MOST_CALLS = 24  # of a tool
-MOST = 64  # calls in all
+MOST = 24  # calls in all
 _ABSENT = object()
 
 
-def offered(request: Request) -> list[Step]:
-    """Return steps of one call each, at most `MOST`; those of a tool with more than `MOST_CALLS` are left out."""
+def offered(request: Request, tool_logprobs: Mapping[str, float] | None = None) -> list[Step]:
+    """Return steps of one call each, at most `MOST`; those of a tool with more than `MOST_CALLS` are left out.
+
+    Args:
+        request: what is asked, and the tools.
+        tool_logprobs: the model's own opinion of the tools, in nats; those it likes best come first.
+    """
     sources = sources_of(request.messages, quotes=True, allowed=request.allowed)  # names rather than words
     steps: list[Step] = []
-    for spec in request.tools:
+    known = tool_logprobs or {}
+    for spec in sorted(request.tools, key=lambda spec: -known.get(spec.name, -math.inf)):
         calls = list(itertools.islice(_calls(spec, sources), MOST_CALLS + 1))
         if len(calls) <= MOST_CALLS:
             steps += [_step(spec.name, arguments) for arguments in calls]

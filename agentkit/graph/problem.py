@@ -8,11 +8,12 @@ rehearsed, never done (`rehearsing`). A way ends with an answer, and is worth 1 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from agentkit.graph.asking import Asking
 from agentkit.graph.context import RunContext
+from agentkit.graph.history import History, brings_nothing
 from agentkit.graph.keys import call_key, conversation_key, step_key
 from agentkit.graph.offering import offered
 from agentkit.graph.rehearsing import RESULTS, Rehearsal
@@ -63,22 +64,27 @@ class AgentProblem:
         files = [self.context.files, *([made / RESULTS] if made else [])]
         return conversation_key(state.run["messages"], without=map(str, files))
 
-    def likeliest(self, state: Situation) -> Action | None:
-        """Return the model's own next step, its words passed on while they come; another one if it is ruled out."""
+    def likeliest(self, state: Situation, *, aloud: bool = False) -> Action | None:
+        """Return the model's own next step, another one if it is ruled out; with its probability where that is known."""
         request = self._request(state)
         if self.banned and self.context.engine.capabilities.branches:
             wanted = min(1 + len(self.banned), MOST_BRANCHES)
             return self._known(self.asking.several(request, wanted))[0]
-        return self._known([self.asking.one(request)])[0]
+        if not aloud and self.context.engine.capabilities.scores:
+            request = replace(request, logprobs=1)
+        reply = self.asking.one(request, aloud=aloud)
+        logprob = sum(token.logprob for token in reply.logprobs) if reply.logprobs else None
+        return replace(self._known([reply])[0], logprob=logprob)
 
     def actions(self, state: Situation) -> Sequence[Action]:
         """Return distinct next steps; banned calls are left out while there is another."""
         request = self._request(state)
         width = max(self.context.settings.planner.width, min(1 + len(self.banned), MOST_BRANCHES))
-        found = self._known(self.asking.several(request, width))
+        replies = self.asking.several(request, width)
+        found = self._known(replies)
         if self.context.engine.capabilities.scores:  # without, nobody could say how probable they are
             known = {action.key for action in found}
-            more = [Action(key=step_key(step), step=step) for step in offered(request)]
+            more = [Action(key=step_key(step), step=step) for step in offered(request, replies[0].tool_logprobs)]
             found += [action for action in more if action.key not in known and not self._is_banned(action.step)]
         return found
 
@@ -99,6 +105,8 @@ class AgentProblem:
         after = self.rehearsal.after(step, state.run, state.workspace, predict=mode == "predict")
         if after is None:
             return None
+        if brings_nothing(History(state.run["history"]), History(after["history"])):
+            return Transition(state=state, observation="nothing new: it was done before, and nothing has changed since")
         observation = "; ".join(one["result"] for one in after["steps"][len(state.run["steps"]) :])
         ends = bool(after.get("ended"))
         return Transition(state=Situation(after, state.workspace), observation=observation, terminal=ends)

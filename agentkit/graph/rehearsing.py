@@ -16,7 +16,7 @@ from langchain_core.messages import AnyMessage
 from langgraph.graph.message import add_messages
 
 from agentkit.graph import effects, guarding, observing, subruns
-from agentkit.graph.context import RunContext
+from agentkit.graph.context import RunContext, unheard
 from agentkit.graph.forking import Forks
 from agentkit.graph.keys import call_key
 from agentkit.graph.state import CallState, RunState, new_call, numbered
@@ -75,7 +75,7 @@ class Rehearsal:
 
     def _quiet(self) -> RunContext:
         """Return the context of a run that nobody hears of, and whose long results go to files of a moment."""
-        return replace(self.context, emit=_unheard, files=self.forks.folder() / RESULTS)
+        return replace(self.context, emit=unheard, files=self.forks.folder() / RESULTS)
 
     def _effect(self, call: ToolCall, state: RunState, workspace: Path) -> Effect:
         tool = self.context.tools.get(call.tool)
@@ -136,7 +136,7 @@ class Rehearsal:
             workspace=workspace,
             cancel=context.cancel,
             deadline=context.deadline(state["spent"]),
-            emit=_unheard,
+            emit=unheard,
             call=lambda name, arguments: _ALONE,
             settings=effects.plugin_settings(tool, context),
             confine=context.settings.tools,
@@ -151,7 +151,3 @@ def _added(old: Sequence[AnyMessage], new: Sequence[Any]) -> list[AnyMessage]:
 
 def _results(state: RunState) -> list[str]:
     return [effects.full_text(result) for result in state.get("results", [])]
-
-
-def _unheard(kind: str, data: Mapping[str, Any]) -> None:
-    """Say nothing: what is only tried is no event of the run."""

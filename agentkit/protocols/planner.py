@@ -22,6 +22,7 @@ class Action:
 
     key: str
     step: Step
+    logprob: float | None = None  # nats, of the tokens that the model chose for it; None: not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +65,10 @@ class SearchProblem(Protocol[S]):
         """Return the distinct actions worth considering, none where the task ends without success."""
         ...
 
-    def likeliest(self, state: S) -> Action | None:
+    def likeliest(self, state: S, *, aloud: bool = False) -> Action | None:
         """Return what the model would do by itself, where that costs less to find than all actions and their priors.
 
-        None where it does not.
+        None where it does not. `aloud`: it is sure to be taken, so its words may be passed on while they come.
         """
         ...
 

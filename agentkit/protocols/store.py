@@ -115,8 +115,8 @@ class Store(Protocol):
         """Keep a search tree."""
         ...
 
-    def trees(self, run_id: str) -> list[Mapping[str, Any]]:
-        """Return a run's search trees by turn, each with its `turn`."""
+    def trees(self, run_id: str, *, since: int = 0) -> list[Mapping[str, Any]]:
+        """Return a run's search trees by turn, each with its `turn`, the first of turn `since`."""
         ...
 
     def close(self) -> None:

@@ -211,9 +211,10 @@ class SqlStore(Ledger, ABC):
                 (run_id, turn, pack(db, run_id, dict(tree))),
             )
 
-    def trees(self, run_id: str) -> list[Mapping[str, Any]]:
-        """Return a run's search trees by turn, each with its `turn`."""
-        rows = self._db.rows("SELECT turn, tree FROM trees WHERE run_id = ? ORDER BY turn", (run_id,))
+    def trees(self, run_id: str, *, since: int = 0) -> list[Mapping[str, Any]]:
+        """Return a run's search trees by turn, each with its `turn`, the first of turn `since`."""
+        found = "SELECT turn, tree FROM trees WHERE run_id = ? AND turn >= ? ORDER BY turn"
+        rows = self._db.rows(found, (run_id, since))
         return [{"turn": row["turn"], **self._unpacked(run_id, row["tree"])} for row in rows]
 
     def add_note(self, table: Literal["feedback", "checks"], run_id: str, row: Mapping[str, Any]) -> None:

@@ -44,7 +44,7 @@ class Walk:
             for choice in self.choices
         ]
 
-    def likeliest(self, state: int) -> Action | None:
+    def likeliest(self, state: int, *, aloud: bool = False) -> Action | None:
         """Return nothing: priors cost nothing."""
         return None
 

@@ -66,7 +66,7 @@ class Task(Generic[State]):
         self.opened.append(self.key(state))
         return [action(name) for name in self.moves(state)]
 
-    def likeliest(self, state: State) -> Action | None:
+    def likeliest(self, state: State, *, aloud: bool = False) -> Action | None:
         """Return nothing: priors cost nothing."""
         return None
 

@@ -26,7 +26,7 @@ class DirectPlanner:
         memory: TreeMemory | None = None,
     ) -> Plan:
         """Return the model's own choice, or the action with the highest prior."""
-        own = problem.likeliest(state)
+        own = problem.likeliest(state, aloud=True)
         if own is not None:
             return Plan(action=own, strategy=self.name, why="the model's own choice")
         actions = problem.actions(state)

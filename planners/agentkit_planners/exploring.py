@@ -21,6 +21,7 @@ from agentkit_planners.tree import COMMIT, DEAD, DROPPED, UNTRIED, Edge, Node, T
 
 __all__ = ["Explorer", "Halted", "Tried"]
 
+UNKNOWN = 0.5  # prior of the only action listed, where the model does not say how sure it is
 MIX = 0.1  # of every prior is spread evenly, so that none is zero
 _OBSERVED = 4_000  # characters of an observation that are kept
 _SAVING = 0.05  # of the time may go into saving the tree
@@ -53,6 +54,7 @@ class Met:
     key: bytes
     state: Any
     actions: list[Action]
+    wide: bool = True  # these are all
     gone: Transition[Any] | None = None  # how it was met; None: it is the root
 
 
@@ -65,6 +67,7 @@ class Explorer(Generic[S]):
     meter: Meter
     memory: TreeMemory | None = None
     mix: float = MIX
+    lazy: bool = False  # open a state with what the model would do by itself, and list the others once they are wanted
     tree: Tree = field(default_factory=Tree)
     deterministic: bool = True
     _values: bool = True
@@ -82,12 +85,12 @@ class Explorer(Generic[S]):
         key = self.problem.key(state)
         if self._restored(state, key):
             return self.tree
-        actions = list(self.problem.actions(state))
+        actions, wide = self._next(state)
         if not actions:
             raise PlanningError("there is nothing that could be done next: no action; offer a tool, or allow an answer")
         ending = self.meter.ending() if len(actions) > 1 else None
         asks = len(actions) > 1 and ending is None
-        nodes = self._opened([Met(key, state, actions)], [(-1, -1)], ask=asks)
+        nodes = self._opened([Met(key, state, actions, wide)], [(-1, -1)], ask=asks)
         assert nodes == [0]
         if ending is not None:
             raise Halted(ending)
@@ -116,6 +119,34 @@ class Explorer(Generic[S]):
         rest = iter(pending)
         return [tried or self._linked(*next(rest), known=known) for tried in tries]
 
+    def widen(self, number: int) -> None:
+        """List all actions of a node that knows only the likeliest; that one stays the first.
+
+        Raises:
+            Halted: cancelled or out of time in the middle; or an evaluator that failed.
+        """
+        node = self.tree.nodes[number]
+        try:
+            state = self.state_of(number)
+            listed = _merged(list(self.problem.actions(state)))
+        except (Cancelled, DeadlineExceeded) as error:
+            raise Halted(Ending.CANCELLED if isinstance(error, Cancelled) else Ending.DEADLINE) from error
+        except Exception as error:  # noqa: BLE001  a problem may raise anything; the search goes on without it
+            self.tree.note(f"{type(error).__name__}: {error}"[:200])
+            node.wide = True
+            return
+        others = [action for action in listed if action.key != node.actions[0].key]
+        first, *rest = self._priors([(state, [node.actions[0], *others])], ask=True)[0]
+        ranked = sorted(zip(others, rest, strict=True), key=lambda pair: (-pair[1], pair[0].key))
+        node.actions = (node.actions[0], *(action for action, _ in ranked))
+        node.priors = array("d", [first, *(prior for _, prior in ranked)])
+        node.child += [UNTRIED] * len(others)
+        node.visits += [0] * len(others)
+        node.reward = array("d", [*node.reward, *[0.0] * len(others)])
+        node.quality = array("d", [*node.quality, *[0.0] * len(others)])
+        node.wide = True
+        self.tree.open += len(others)
+
     def state_of(self, number: int) -> Any:
         """Return a node's state; after a restart it is found again by the steps that led to it.
 
@@ -138,7 +169,7 @@ class Explorer(Generic[S]):
         now = self.meter.clock()
         if not force and now - self._saved < self._saving / _SAVING:
             return
-        self.memory.save({**self.tree.to_plain(), "spent": self.meter.spent})
+        self.memory.save({**self.tree.to_plain(), "spent": self.meter.spent, "before": dict(self.meter.before)})
         self._saved = self.meter.clock()
         self._saving = max(0.0, self._saved - now)
 
@@ -157,12 +188,15 @@ class Explorer(Generic[S]):
                 tree = tree.rerooted(int(saved["chosen"]), key)
         except (ValueError, KeyError, TypeError, IndexError):
             return False
-        if tree is None or not tree.root.actions:
+        if tree is None or not tree.root.actions or not (self.lazy or all(node.wide for node in tree.nodes)):
             return False
         tree.root.state = state
         self.tree = tree
+        self.meter.charge(saved.get("before", {}))
         if same:
             self.meter.go_on_from(dict(saved.get("spent", {})))
+        else:
+            self.meter.charge(saved.get("spent", {}))
         return True
 
     def _attempt(self, edge: Edge, fresh: Container[bytes]) -> Met | int:
@@ -181,13 +215,22 @@ class Explorer(Generic[S]):
             self.meter.tool_calls += 1
             key = self.problem.key(gone.state)
             known = gone.terminal or key in self.tree.index or key in fresh
-            return Met(key, gone.state, [] if known else list(self.problem.actions(gone.state)), gone)
+            actions, wide = ([], True) if known else self._next(gone.state)
+            return Met(key, gone.state, actions, wide, gone)
         except (Cancelled, DeadlineExceeded) as error:
             raise Halted(Ending.CANCELLED if isinstance(error, Cancelled) else Ending.DEADLINE) from error
         except Exception as error:  # noqa: BLE001  a step may raise anything; the search goes on without it
             self.tree.note(f"{node.actions[action].key}: {type(error).__name__}: {error}"[:200])
             node.child[action] = DEAD
             return DEAD
+
+    def _next(self, state: S) -> tuple[list[Action], bool]:
+        """Return what could be done next, and whether that is all."""
+        own = self.problem.likeliest(state) if self.lazy else None
+        if own is None:
+            return list(self.problem.actions(state)), True
+        self.meter.calls += 1
+        return [own], False
 
     def _step(self, state: S, action: Action) -> Transition[S] | None:
         effect = self.problem.effect(state, action)
@@ -233,6 +276,8 @@ class Explorer(Generic[S]):
         values = self._valued([met.state for met in states], [bool(actions) for actions in merged]) if ask else None
         numbers = []
         for n, met in enumerate(states):
+            if not met.wide:
+                priors[n] = [UNKNOWN if met.actions[0].logprob is None else math.exp(met.actions[0].logprob)]
             ranked = list(zip(merged[n], priors[n], strict=True))
             if ask:
                 ranked.sort(key=lambda pair: (-pair[1], pair[0].key))
@@ -252,6 +297,7 @@ class Explorer(Generic[S]):
                 value=value,
                 q=value or 0.0,
                 exact=None if count or not self.deterministic else 0.0,
+                wide=met.wide,
             )
             if met.gone is not None:
                 node.opponent, node.verified = met.gone.opponent, met.gone.verified

@@ -61,8 +61,12 @@ class OrderedPlanner(SearchPlanner):
             while (ending := explorer.meter.ending() or self._finished(explorer, frontier)) is None:
                 edges = frontier.cheapest(explorer.meter.room(self.batch))
                 explorer.meter.simulations += max(1, len(edges))
-                for tried in explorer.explore(edges):
-                    if tried.child < 0:
+                beyond = [edge for edge in edges if explorer.tree.is_beyond(edge)]
+                for number, _ in beyond:
+                    explorer.widen(number)
+                    frontier.offer(number)
+                for tried in explorer.explore([edge for edge in edges if edge not in beyond]):
+                    if tried.child < 0 or tried.child == tried.edge[0]:
                         frontier.offer(tried.edge[0])  # what comes after it moves up
                         continue
                     frontier.reached(tried.edge, tried.child)
@@ -106,10 +110,11 @@ class _Frontier:
         return edges
 
     def offer(self, number: int) -> None:
-        """Offer a node's untried edges at what they cost now."""
-        for action, below in enumerate(self._tree.nodes[number].child):
-            if below == UNTRIED:
-                heapq.heappush(self._heap, (self._cost(self._way((number, action))), (number, action)))
+        """Offer a node's untried edges at what they cost now, and those that are not listed yet as one."""
+        node = self._tree.nodes[number]
+        actions = [action for action, below in enumerate(node.child) if below == UNTRIED]
+        for action in actions if node.wide else [*actions, len(node.child)]:
+            heapq.heappush(self._heap, (self._cost(self._way((number, action))), (number, action)))
 
     def path(self, edge: Edge) -> list[Edge]:
         """Return the cheapest known way from the root, `edge` being its end."""
@@ -135,14 +140,16 @@ class _Frontier:
             refresh(tree, number, most=most)
 
     def _stale(self, edge: Edge) -> bool:
-        return self._tree.nodes[edge[0]].child[edge[1]] != UNTRIED
+        node = self._tree.nodes[edge[0]]
+        return node.wide if edge[1] == len(node.child) else node.child[edge[1]] != UNTRIED
 
     def _way(self, edge: Edge) -> Way:
         node, before = self._tree.nodes[edge[0]], self._ways[edge[0]][1]
-        rank = sum(below not in (COMMIT, DROPPED) for below in node.child[: edge[1]])  # what cannot be tried has none
+        idle = (COMMIT, DROPPED, edge[0])  # what cannot be tried, and what leads nowhere else, has no rank
+        rank = sum(below not in idle for below in node.child[: edge[1]])
         return Way(
             before.depth + 1,
-            before.logprob + math.log(node.priors[edge[1]]),
+            before.logprob + (math.log(node.priors[edge[1]]) if edge[1] < len(node.priors) else 0.0),
             before.discrepancies + rank,
             node.value or 0.0,
             rank,

@@ -22,6 +22,7 @@ class SearchPlanner:
 
     name: str = ""
     mix: float = MIX
+    lazy: bool = False  # whether states are opened with what the model would do by itself, the rest once it is wanted
     calibration: Calibration = field(default_factory=Calibration)
 
     def plan(
@@ -35,7 +36,9 @@ class SearchPlanner:
         memory: TreeMemory | None = None,
     ) -> Plan:
         """Search as far as the budget goes, and return the best action that is known; see `Planner.plan`."""
-        explorer = Explorer(problem, evaluator, Meter(budget, evaluator.tokens), memory=memory, mix=self.mix)
+        explorer = Explorer(
+            problem, evaluator, Meter(budget, evaluator.tokens), memory=memory, mix=self.mix, lazy=self.lazy
+        )
         try:
             explorer.begin(state)
         except Halted as halt:
@@ -44,7 +47,8 @@ class SearchPlanner:
 
     def plan_with(self, explorer: Explorer[S], rng: Random, *, because: str = "") -> Plan:
         """Return the plan of a search by an explorer whose root is opened; `because` says why this planner was taken."""
-        if len(explorer.tree.root.actions) == 1:
+        root = explorer.tree.root
+        if root.wide and len(root.actions) == 1:
             return self.planned(explorer, 0, "there is nothing else that could be done", Ending.CHOSEN)
         ending = self.search(explorer, rng)
         explorer.evaluator.learn(explorer.tree.proven_states())
@@ -85,7 +89,7 @@ class SearchPlanner:
             ending=ending,
             verified=tree.found.get(action, (0.0, False))[1],
             spent=explorer.meter.spent,
-            tree={**plain, "spent": explorer.meter.spent},
+            tree={**plain, "spent": explorer.meter.spent, "before": dict(explorer.meter.before)},
         )
 
 

@@ -61,7 +61,9 @@ class AutoPlanner:
         make, kind = self.choose(problem.traits)
         planner = make()
         planner.name = f"{self.name}: {planner.name}"
-        explorer = Explorer(problem, evaluator, Meter(budget, evaluator.tokens), memory=memory, mix=planner.mix)
+        explorer = Explorer(
+            problem, evaluator, Meter(budget, evaluator.tokens), memory=memory, mix=planner.mix, lazy=planner.lazy
+        )
         try:
             explorer.begin(state)
         except Halted as halt:
@@ -74,11 +76,13 @@ class AutoPlanner:
     def _easy(self, explorer: Explorer[S]) -> str:
         """Return why there is no need to search, or nothing."""
         root = explorer.tree.root
-        if len(root.actions) == 1:
+        if root.wide and len(root.actions) == 1:
             return "there is nothing else that could be done"
         first = root.actions[0]
         looks = first.step.kind == "calls" and explorer.problem.effect(root.state, first) in (Effect.PURE, Effect.READ)
-        own = (root.priors[0] - explorer.mix / len(root.actions)) / (1 - explorer.mix)  # what was mixed in taken out
+        own = root.priors[0]
+        if root.wide:
+            own = (own - explorer.mix / len(root.actions)) / (1 - explorer.mix)  # what was mixed in taken out
         if own >= self.confident and looks and not root.total:
             return f"the model is confident ({own:.2f}), and it only looks"
         return ""

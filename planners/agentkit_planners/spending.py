@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from agentkit.protocols import Ending, PlanBudget
@@ -24,6 +25,7 @@ class Meter:
     calls: int = 0
     tool_calls: int = 0
     earlier_tokens: int = 0  # by a process that this search goes on from
+    before: Counter[str] = field(default_factory=Counter)  # by the decisions whose tree this one goes on with
     _began: float | None = None
     _expected: float = 0.0  # seconds that the next batch is thought to take
     _tokens: int = field(init=False)
@@ -53,6 +55,11 @@ class Meter:
         self.tool_calls += spent.get("tool_calls", 0)
         self.earlier_tokens += spent.get("tokens", 0)
 
+    def charge(self, *spent: Mapping[str, int]) -> None:
+        """Take from the budget what the tree that this search goes on with has cost so far."""
+        for counts in spent:
+            self.before.update({name: counts.get(name, 0) for name in self.spent})
+
     def ending(self) -> Ending | None:
         """Return why no other batch may begin, or None; a batch is thought to begin with the answer None."""
         budget = self.budget
@@ -66,14 +73,14 @@ class Meter:
             if now + self._expected >= budget.deadline:
                 return Ending.DEADLINE
             self._began = now
-        if self.simulations >= budget.simulations:
-            return Ending.SIMULATIONS
-        if budget.calls is not None and self.calls >= budget.calls:
-            return Ending.CALLS
-        if budget.tool_calls is not None and self.tool_calls >= budget.tool_calls:
-            return Ending.TOOL_CALLS
-        if budget.tokens is not None and self.tokens >= budget.tokens:
-            return Ending.TOKENS
+        for limit, ending in (
+            (budget.simulations, Ending.SIMULATIONS),
+            (budget.calls, Ending.CALLS),
+            (budget.tool_calls, Ending.TOOL_CALLS),
+            (budget.tokens, Ending.TOKENS),
+        ):
+            if limit is not None and self._used(ending.value) >= limit:
+                return ending
         return None
 
     def out(self) -> bool:
@@ -83,7 +90,9 @@ class Meter:
     def room(self, wanted: int) -> int:
         """Return how many of `wanted` nodes may be opened at once, at least 1."""
         budget = self.budget
-        left = budget.simulations - self.simulations
-        for limit, used in ((budget.calls, self.calls), (budget.tool_calls, self.tool_calls)):
-            left = left if limit is None else min(left, limit - used)
-        return max(1, min(wanted, left))
+        limits = {"simulations": budget.simulations, "calls": budget.calls, "tool_calls": budget.tool_calls}
+        left = [limit - self._used(name) for name, limit in limits.items() if limit is not None]
+        return max(1, min(wanted, *left))
+
+    def _used(self, name: str) -> int:
+        return int(getattr(self, name)) + self.before[name]

@@ -28,14 +28,14 @@ VERSION = 1
 
 @dataclass(slots=True)
 class Node:
-    """A state that was met. Lists are by action, most probable first."""
+    """A state that was met. Lists are by action, most probable first; after `wide` was set late, the likeliest first."""
 
     key: bytes
     state: Any  # None: after a restart; to be found again by taking the steps that led here
     parent: int = -1  # the edge it was first met by
     via: int = -1
     actions: tuple[Action, ...] = ()
-    priors: Sequence[float] = ()  # sum to 1
+    priors: Sequence[float] = ()  # sum to 1 once all are listed
     child: list[int] = field(default_factory=list)  # a node, or one of the codes; with chance only codes, see `chances`
     visits: list[int] = field(default_factory=list)
     reward: Floats = field(default_factory=list)  # of the step itself
@@ -46,6 +46,7 @@ class Node:
     exact: float | None = None  # what is proven
     opponent: bool = False  # somebody moves here who wants the least
     verified: bool = False  # a check said that this end is the goal
+    wide: bool = True  # all actions are listed; if not, only the one the model would take by itself
     observation: str = ""
 
     def mixed_value(self) -> tuple[float, float]:
@@ -151,7 +152,7 @@ class Tree:
 
     def _whole_ways(self) -> dict[int, tuple[float, bool]]:
         """Return by root action the best way to an end among those that are known."""
-        best: dict[int, tuple[float, bool] | None] = {}
+        best: dict[int, tuple[float, bool] | None] = {0: None}  # what leads back to the root is no way on
 
         def below(number: int) -> tuple[float, bool] | None:
             node = self.nodes[number]
@@ -169,6 +170,11 @@ class Tree:
 
         ways = {action: through(self.root, action) for action in range(len(self.root.child))}
         return {action: way for action, way in ways.items() if way is not None}
+
+    def is_beyond(self, edge: Edge) -> bool:
+        """Whether an edge stands for the actions of a node that are not listed yet."""
+        node = self.nodes[edge[0]]
+        return not node.wide and edge[1] == len(node.child)
 
     def after(self, edge: Edge) -> list[int]:
         """Return the nodes that an edge has led to."""

@@ -31,6 +31,8 @@ from agentkit.types import Step, Usage
 
 __all__ = ["branch", "generate"]
 
+BRANCH_TOKENS, BRANCH_TIMES = 128, 4
+
 
 class _Taken(NamedTuple):
     """One token of the reply."""
@@ -62,7 +64,8 @@ def branch(work: Work, n: int) -> Plan:
 
     The first is what `generate` gives. Each further one leaves an earlier one at one of its most probable turnings,
     first where another kind of step or another tool begins, then at any other token, and goes on from there; as many
-    as are still wanted are followed side by side.
+    as are still wanted are followed side by side. Further ones end at `BRANCH_TOKENS`, or where they are `BRANCH_TIMES`
+    as long as the first: what the model would not say by itself often goes on without end.
     """
     if n < 1:
         raise UsageError(f"branch: asked for {n} steps; 1 or more")
@@ -78,6 +81,9 @@ def branch(work: Work, n: int) -> Plan:
             found.setdefault(_key(reply.step), (run.chance, reply))
             for turning in run.turnings:
                 heapq.heappush(turnings, ((not turning.is_choice, -turning.chance, next(order)), turning))
+        if not tried:
+            room = max(BRANCH_TOKENS, BRANCH_TIMES * len(runs[0].ids))
+            work = replace(work, max_tokens=min(work.max_tokens, room))
         tried += len(runs)
         more = min(n - len(found), 4 * n - tried, len(turnings))
         starts = [heapq.heappop(turnings)[1] for _ in range(more)]
@@ -109,6 +115,11 @@ class _Generation:
         self._tool_logprobs = dict(start.tool_logprobs) if start else {}
         self._ended = False
         self.turnings: list[_Turning] = []
+
+    @property
+    def ids(self) -> list[int]:
+        """The step's tokens so far."""
+        return self._ids
 
     @property
     def chance(self) -> float:

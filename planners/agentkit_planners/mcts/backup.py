@@ -98,7 +98,7 @@ def _prove(tree: Tree, number: int, most: float | None) -> None:
     known = [value for value in worth if value is not None]
     best = max((sign * value for value in known), default=0.0)
     bound = 0.0 if node.opponent else most
-    if known and (len(known) == len(worth) or (bound is not None and best >= sign * bound)):
+    if known and ((node.wide and len(known) == len(worth)) or (bound is not None and best >= sign * bound)):
         node.exact = node.q = sign * best
         return
     visited = [a for a, visits in enumerate(node.visits) if visits and node.child[a] not in (COMMIT, DROPPED, UNTRIED)]

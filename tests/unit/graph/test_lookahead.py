@@ -242,7 +242,7 @@ def test_the_next_step_goes_on_with_the_tree(folder: Path) -> None:
 def test_a_search_counts_as_one_turn(folder: Path) -> None:
     settings = Settings(run=RunSettings(max_turns=2))
     result, _, engine, _ = run(which, folder, settings=settings)
-    assert engine.branched > 2
+    assert engine.streamed + engine.branched > 2
     assert result.ok, result.detail
 
 
@@ -299,3 +299,68 @@ def test_enumerated_calls_are_offered(folder: Path) -> None:
     ]
     million = {"type": "object", "required": ["n"], "properties": {"n": {"enum": list(range(1_000_000))}}}
     assert offered(Request(messages=[], tools=[replace(spec, parameters=million)])) == []
+
+
+def right_away(said: str, request: Request) -> Sequence[tuple[Step, float]]:
+    """Looks at the right file by itself."""
+    if said.startswith("find"):
+        return [(call("look", name="b.txt"), -0.2), (call("look", name="a.txt"), -2.0)]
+    return [(final(f"it says: {said}"), -0.1), (call("look", name="a.txt"), -4.0)]
+
+
+def test_where_the_model_is_right_a_search_costs_no_more_than_none(folder: Path) -> None:
+    searched, _, engine, _ = run(right_away, folder)
+    direct, *_ = run(right_away, folder, planner="direct")
+    assert searched.ok
+    assert searched.answer == direct.answer
+    assert (engine.branched, engine.scored) == (0, 0)
+    assert searched.usage == direct.usage
+
+
+def test_words_that_are_only_thought_about_are_not_passed_on(folder: Path) -> None:
+    result, events, *_ = run(which, folder)
+    assert result.ok
+    assert not [event for event in events if event.type == "text_delta"], "the wrong file's words would be among them"
+    _, events, *_ = run(which, folder, check=None)
+    assert [event for event in events if event.type == "text_delta"]
+
+
+def test_a_call_that_brings_nothing_new_is_no_way_on(folder: Path) -> None:
+    """The model would rather look again, for ever; the answer that it would give next is found behind that."""
+
+    def again(said: str, request: Request) -> Sequence[tuple[Step, float]]:
+        name = "b.txt"
+        return [(call("look", name=name), -0.1), (final(f"it says: {said}"), -2.0)]
+
+    result, _, _, store = run(again, folder)
+    assert result.ok
+    assert len(result.steps) == 1
+    (first, *_) = store.trees(result.run_id)
+    assert any(number in node["child"] for number, node in enumerate(first["nodes"])), "it leads to where it began"
+
+
+def test_a_call_again_is_no_repetition_once_something_has_changed(folder: Path) -> None:
+    def writes(said: str, request: Request) -> Sequence[tuple[Step, float]]:
+        made = [message for message in request.messages if message.type == "tool"]
+        if len(made) == 0:
+            return [(call("look", name="a.txt"), -0.1)]
+        if len(made) == 1:
+            return [(call("put", name="a.txt", text="42"), -0.1)]
+        return [(call("look", name="a.txt"), -0.1) if len(made) == 2 else (final(f"it says: {said}"), -0.1)]
+
+    settings = Settings(policy=PolicySettings(mode="auto"))
+    result, *_ = run(writes, folder, settings=settings)
+    assert result.ok, result.detail
+    assert [step.tool for step in result.steps] == ["look", "put", "look"]
+
+
+def test_one_budget_holds_for_all_steps_of_a_search_in_vain(folder: Path) -> None:
+    def lost(said: str, request: Request) -> Sequence[tuple[Step, float]]:
+        made = sum(message.type == "tool" for message in request.messages)
+        looks = call("look", name="ab"[made % 2] + ".txt")
+        return [(looks, -0.1), (final("7"), -1.0)] if made < 2 else [(final("8"), -0.1), (final("9"), -0.2)]
+
+    settings = Settings(planner=PlannerSettings(simulations=12))
+    result, events, *_ = run(lost, folder, settings=settings)
+    assert not result.ok
+    assert sum(plan["spent"].get("simulations", 0) for plan in plans(events)) <= 12
