@@ -11,7 +11,7 @@ from agentkit.types import Effect
 from agentkit_planners.direct import DirectPlanner
 from agentkit_planners.exploring import Explorer, Halted
 from agentkit_planners.lds import LdsPlanner
-from agentkit_planners.mcts.policies import BayesRootPlanner, PuctPlanner
+from agentkit_planners.mcts.policies import BayesRootPlanner, GumbelPlanner, PuctPlanner
 from agentkit_planners.planning import SearchPlanner
 from agentkit_planners.spending import Meter
 
@@ -23,7 +23,7 @@ CONFIDENT = 0.9  # prior of an action that only looks, and is taken without a se
 def strategy_for(traits: Traits) -> tuple[Callable[[], SearchPlanner], str]:
     """Return what makes the planner that suits a kind of task, and why it does."""
     if traits.opponent:
-        return PuctPlanner, "somebody plays against us"
+        return GumbelPlanner, "somebody plays against us"
     if traits.lookahead == 1:
         return BayesRootPlanner, "only one step can be looked ahead"
     if traits.graded or not traits.deterministic:
