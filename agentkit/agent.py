@@ -43,7 +43,7 @@ from agentkit.runs import (
 )
 from agentkit.store import checkpointer, open_store
 from agentkit.tools import Registry, as_tool, read_result, with_delegate
-from agentkit.types import UNFINISHED, RunResult, StopReason, Task
+from agentkit.types import UNFINISHED, Progress, RunResult, StopReason, Task
 
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
@@ -61,6 +61,7 @@ class Agent:
         settings: None means the files and the environment.
         store: None means the user's database.
         planner: a planner or its name.
+        heuristics: by name, how likely a run is to reach its goal, once that has proven right; None means those installed.
         guards: None means the default ones.
         system: instructions; None means the default for the model.
         workspace: the folder that file tools stay inside; None means the current one.
@@ -76,6 +77,7 @@ class Agent:
         settings: config.Settings | None = None,
         store: Store | None = None,
         planner: Planner | str | None = None,
+        heuristics: Mapping[str, Callable[[Progress], float]] | None = None,
         guards: Sequence[Guard] | None = None,
         system: str | None = None,
         workspace: Path | None = None,
@@ -85,7 +87,7 @@ class Agent:
         self.workspace = (workspace or Path.cwd()).resolve()
         self.system = system
         self._engine, self._tools, self._store = engine, tools, store
-        self._planner, self._guards, self._approve = planner, guards, approve
+        self._planner, self._heuristics, self._guards, self._approve = planner, heuristics, guards, approve
         self._owns_engine = not isinstance(engine, Engine)
         self._making = threading.Lock()
 
@@ -120,6 +122,12 @@ class Agent:
         planner = self._planner or self.settings.run.planner
         loaded: Planner = extensions.load_planner(planner) if isinstance(planner, str) else planner
         return loaded
+
+    @cached_property
+    def heuristics(self) -> Mapping[str, Callable[[Progress], float]]:
+        """Say how likely a run is to reach its goal; only who looks ahead wants to know."""
+        installed = self._heuristics is None and self.planner.name != "direct"
+        return extensions.load_heuristics() if installed else self._heuristics or {}
 
     @cached_property
     def guards(self) -> tuple[Guard, ...]:
@@ -370,6 +378,7 @@ class Agent:
             asks=self.asks,
             attended=self._approve is not None,
             graph=self.graph,
+            heuristics=self.heuristics,
         )
 
     def _emitter(self, ids: RunIds, listener: Listener) -> Emitter:

@@ -20,7 +20,7 @@ from agentkit.config import ExtensionSettings, Settings, section
 from agentkit.errors import DuplicateExtension, ExtensionError, MissingDependency
 from agentkit.protocols import Tool
 
-GROUPS = ("agentkit.plugins", "agentkit.planners", "agentkit.prompts", "agentkit.commands")
+GROUPS = ("agentkit.plugins", "agentkit.planners", "agentkit.heuristics", "agentkit.prompts", "agentkit.commands")
 OWN = "agentkit-local"
 IMPORT_S = 30.0  # for an extension to be imported, and for a plugin to give its tools
 _TYPES = frozenset({"object", "array", "string", "number", "integer", "boolean", "null"})
@@ -243,3 +243,12 @@ def load_planner(name: str) -> Any:
         raise ExtensionError(f"planner '{name}' is not installed; there are: {', '.join(planners) or 'none'}")
     planner = planners[name].load()
     return planner() if isinstance(planner, type) else planner
+
+
+def load_heuristics() -> dict[str, Any]:
+    """Return the installed heuristics by name: each says of a run's `Progress` how likely it is to reach its goal.
+
+    Raises:
+        ExtensionError: one does not load.
+    """
+    return {name: extension.load() for name, extension in installed("agentkit.heuristics").items()}

@@ -308,6 +308,15 @@ class StepRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a task has come, for a heuristic that says how good that is."""
+
+    goal: str
+    steps: tuple[StepRecord, ...]  # calls so far, in order, with what they gave
+    workspace: Path  # as they would leave it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
     """What a run came to."""
 

@@ -13,7 +13,10 @@ from agentkit.guards import working_seconds
 from agentkit.policy import Policy
 from agentkit.protocols import CancelFlag, Emit, Engine, Guard, PlanBudget, Planner, Spent, Store
 from agentkit.tools import Registry
-from agentkit.types import Usage
+from agentkit.types import Progress, Usage
+
+Heuristic = Callable[[Progress], float]
+"""How likely a run that has come so far is to reach its goal: 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +42,9 @@ class RunContext:
     graph: Any = None  # the compiled state machine, for sub-runs
     root_id: str = ""  # of a sub-run: the run that it belongs to
     goals: tuple[str, ...] = ()  # of a sub-run: the user's task, the goals in between, and its own
+    heuristics: Mapping[str, Heuristic] = field(
+        default_factory=dict
+    )  # what they say of a state is used once it is earned
     mark: list[float] = field(default_factory=list)  # when spent time was last added up
     refused: list[dict[str, Any]] = field(default_factory=list)  # calls made by tools that policy did not allow
 

@@ -32,6 +32,7 @@ from agentkit.graph.problem import AgentProblem, Check, Situation
 from agentkit.graph.requests import build_request, fit, last_words
 from agentkit.graph.reviewing import EXPIRED, reviewed_call
 from agentkit.graph.state import CallState, RunState, ended_by, new_call, numbered
+from agentkit.graph.values import with_values
 from agentkit.guards import banned, working_tokens
 from agentkit.guards.window import recent
 from agentkit.messages import step_message, step_of
@@ -75,7 +76,7 @@ def plan(state: RunState, runtime: Runtime[RunContext]) -> Change:
     problem = AgentProblem(context=context, check=_check(state, context), banned=banned(items), classify=classify)
     asking = problem.asking
     try:
-        chosen = _chosen(problem, state, request, context)
+        chosen, values = _chosen(problem, state, request, context)
     except Degenerated as error:
         spent = add_spent(state["spent"], asking.usage, asking.model_calls)
         found = guarding.nothing_came("degenerate", error.text, state, spent, context)
@@ -95,7 +96,7 @@ def plan(state: RunState, runtime: Runtime[RunContext]) -> Change:
     step = numbered(chosen.action.step, state["turn"] + 1)
     used = asking.usage
     reply = problem.replies.get(step_key(chosen.action.step))
-    _tell(chosen, step, reply, context)
+    _tell(chosen, step, reply, values, context)
     context.emit("usage", {name: getattr(used, name) for name in type(used).__dataclass_fields__})
     if chosen.tree is not None:
         context.store.save_tree(context.run_id, state["turn"] + 1, {**chosen.tree, **_asked(request)})
@@ -196,26 +197,29 @@ def answer(state: RunState, runtime: Runtime[RunContext]) -> Change:
     return {**change, "answer": text, "ended": ended, "calls": [], "spent": spent}
 
 
-def _chosen(problem: AgentProblem, state: RunState, request: Request, context: RunContext) -> Plan:
-    """Return the planner's choice; a planner that raises is an extension that failed."""
+def _chosen(problem: AgentProblem, state: RunState, request: Request, context: RunContext) -> tuple[Plan, str]:
+    """Return the planner's choice, and whose values it went by; a planner that raises is an extension that failed."""
     planner, budget = context.planner, context.plan_budget(request.deadline)
     root, memory = Situation(state, context.workspace), KeptTree(context, state["turn"] + 1)
     rng = Random(f"{context.settings.engine.seed}/{state['turn']}")
+    evaluator = with_values(problem, context)
     try:
-        return planner.plan(problem, root, evaluator=problem, budget=budget, rng=rng, memory=memory)
+        chosen = planner.plan(problem, root, evaluator=evaluator, budget=budget, rng=rng, memory=memory)
     except AgentkitError:
         raise
     except Exception as error:
         raise ExtensionError(
             f"planner '{planner.name}' failed: {type(error).__name__}: {error}; use another (run.planner)"
         ) from error
+    return chosen, evaluator.why() if evaluator.asked else ""
 
 
-def _tell(chosen: Plan, step: Step, reply: Reply | None, context: RunContext) -> None:
+def _tell(chosen: Plan, step: Step, reply: Reply | None, values: str, context: RunContext) -> None:
     """Say what was chosen, why, and what finding it took."""
     why = {"strategy": chosen.strategy, "why": chosen.why, "kind": step.kind, "ending": chosen.ending.value}
     grounds = {"grounds": _grounds(reply)} if reply and reply.grounds else {}
-    context.emit("plan", {**why, "spent": dict(chosen.spent), **grounds})
+    by = {"values": values} if values else {}
+    context.emit("plan", {**why, "spent": dict(chosen.spent), **by, **grounds})
 
 
 def _asked(request: Request) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from langchain_core.messages import HumanMessage
+
 from agentkit.graph.asking import Asking
 from agentkit.graph.context import RunContext
 from agentkit.graph.history import History, brings_nothing
@@ -116,11 +118,19 @@ class AgentProblem:
         return [self._priors(state, actions) for state, actions in batch]
 
     def values(self, batch: Sequence[Situation]) -> list[tuple[float, float]] | None:
-        """Return nothing: the check speaks at the end of a way, and no opinion has been measured."""
+        """Return nothing: the check speaks at the end of a way; opinions on the way there are others' (`values`)."""
         return None
 
     def learn(self, proven: Sequence[tuple[Situation, float]]) -> None:
-        """Leave it: there is no source of values to be measured."""
+        """Leave it: the model's preferences stay as they are."""
+
+    def compared(self, state: Situation, question: HumanMessage, answers: Sequence[str]) -> list[float]:
+        """Return the log-probability of each answer to a question that is asked beside the run."""
+        request = self._request(state)
+        asked = replace(request, messages=[*request.messages, question], allow=frozenset({"final"}), output=None)
+        scores = self.asking.scored(asked, [Step(kind="final", text=answer) for answer in answers])
+        assert scores is not None, "only an engine that scores is asked"
+        return [score.logprob for score in scores]
 
     def tokens(self) -> int:
         """Return how many tokens the model has read and written for this step."""

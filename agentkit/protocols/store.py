@@ -119,6 +119,14 @@ class Store(Protocol):
         """Return a run's search trees by turn, each with its `turn`, the first of turn `since`."""
         ...
 
+    def save_learned(self, name: str, data: Mapping[str, Any]) -> None:
+        """Keep what was learned over many runs, in place of what was kept under that name before."""
+        ...
+
+    def learned(self, name: str) -> Mapping[str, Any] | None:
+        """Return what was kept under a name, None if nothing was."""
+        ...
+
     def close(self) -> None:
         """Close it; idempotent."""
         ...

@@ -128,10 +128,12 @@ CHILDREN = Table(
     pk=("run_id", "pid"),
     not_null=frozenset({"born"}),
 )
+LEARNED = Table(columns={"name": TEXT, "at": REAL, "data": TEXT}, pk="name", not_null=frozenset({"at", "data"}))
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(tables=FIRST),
     Migration(
         tables={"leases": LEASES, "children": CHILDREN},
         columns={"effects": {"step_path": TEXT, "lease_epoch": INTEGER}, "runs": {"recoveries": INTEGER}},
     ),
+    Migration(tables={"learned": LEARNED}),
 )

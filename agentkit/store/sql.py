@@ -7,6 +7,7 @@ one database. The SQL is what SQLite and Postgres have in common.
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from abc import ABC, abstractmethod
@@ -216,6 +217,20 @@ class SqlStore(Ledger, ABC):
         found = "SELECT turn, tree FROM trees WHERE run_id = ? AND turn >= ? ORDER BY turn"
         rows = self._db.rows(found, (run_id, since))
         return [{"turn": row["turn"], **self._unpacked(run_id, row["tree"])} for row in rows]
+
+    def save_learned(self, name: str, data: Mapping[str, Any]) -> None:
+        """Keep what was learned over many runs, in place of what was kept under that name before."""
+        with self._db.write() as db:
+            db.execute(
+                "INSERT INTO learned (name, at, data) VALUES (?,?,?)"
+                " ON CONFLICT (name) DO UPDATE SET at = excluded.at, data = excluded.data",
+                (name, self._clock(), json.dumps(data)),
+            )
+
+    def learned(self, name: str) -> Mapping[str, Any] | None:
+        """Return what was kept under a name, None if nothing was."""
+        rows = self._db.rows("SELECT data FROM learned WHERE name = ?", (name,))
+        return json.loads(rows[0]["data"]) if rows else None
 
     def add_note(self, table: Literal["feedback", "checks"], run_id: str, row: Mapping[str, Any]) -> None:
         """Keep a person's feedback on a run, or what one of its checks said."""

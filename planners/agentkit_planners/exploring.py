@@ -67,10 +67,10 @@ class Explorer(Generic[S]):
     meter: Meter
     memory: TreeMemory | None = None
     mix: float = MIX
+    valued: bool = True  # ask what states are worth, where there is a trusted source
     lazy: bool = False  # open a state with what the model would do by itself, and list the others once they are wanted
     tree: Tree = field(default_factory=Tree)
     deterministic: bool = True
-    _values: bool = True
     _saved: float = -math.inf  # when, by the meter's clock
     _saving: float = 0.0  # seconds that it took
 
@@ -317,14 +317,14 @@ class Explorer(Generic[S]):
         return found
 
     def _valued(self, states: list[Any], alive: list[bool]) -> list[float] | None:
-        if not self._values or not any(alive):
+        if not self.valued or not any(alive):
             return None
         given = self._asked(self.evaluator.values, [s for s, lives in zip(states, alive, strict=True) if lives])
         if given is None:
-            self._values = False
+            self.valued = False
             return None
         if not all(math.isfinite(mean) for mean, _ in given):
-            self._values = False
+            self.valued = False
             self.tree.note("a value that is no number came back, so values are not used any more")
             return None
         rest = iter(given)

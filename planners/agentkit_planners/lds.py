@@ -18,6 +18,7 @@ class LdsPlanner(OrderedPlanner):
     """Limited discrepancy search by prior rank: what a goal that is reached or not is best searched with."""
 
     name: str = "lds"
+    valued: bool = False
     lazy: bool = True  # ranks are all it needs, and the first is known before the others
 
     def cost(self, way: Way) -> tuple[float, ...]:

@@ -22,6 +22,7 @@ class SearchPlanner:
 
     name: str = ""
     mix: float = MIX
+    valued: bool = True  # whether it asks what states are worth
     lazy: bool = False  # whether states are opened with what the model would do by itself, the rest once it is wanted
     calibration: Calibration = field(default_factory=Calibration)
 
@@ -36,14 +37,19 @@ class SearchPlanner:
         memory: TreeMemory | None = None,
     ) -> Plan:
         """Search as far as the budget goes, and return the best action that is known; see `Planner.plan`."""
-        explorer = Explorer(
-            problem, evaluator, Meter(budget, evaluator.tokens), memory=memory, mix=self.mix, lazy=self.lazy
-        )
+        explorer = self.explorer(problem, evaluator, budget, memory)
         try:
             explorer.begin(state)
         except Halted as halt:
             return self.planned(explorer, 0, f"nothing could be asked ({halt.ending.value})", halt.ending)
         return self.plan_with(explorer, rng)
+
+    def explorer(
+        self, problem: SearchProblem[S], evaluator: Evaluator[S], budget: PlanBudget, memory: TreeMemory | None
+    ) -> Explorer[S]:
+        """Return what this planner grows its tree with."""
+        meter = Meter(budget, evaluator.tokens)
+        return Explorer(problem, evaluator, meter, memory=memory, mix=self.mix, valued=self.valued, lazy=self.lazy)
 
     def plan_with(self, explorer: Explorer[S], rng: Random, *, because: str = "") -> Plan:
         """Return the plan of a search by an explorer whose root is opened; `because` says why this planner was taken."""
@@ -51,7 +57,8 @@ class SearchPlanner:
         if root.wide and len(root.actions) == 1:
             return self.planned(explorer, 0, "there is nothing else that could be done", Ending.CHOSEN)
         ending = self.search(explorer, rng)
-        explorer.evaluator.learn(explorer.tree.proven_states())
+        if self.valued:
+            explorer.evaluator.learn(explorer.tree.proven_states())
         action, why = self.choose(explorer)
         reasons = [why, *filter(None, [because]), _ended(ending, explorer)]
         return self.planned(explorer, action, "; ".join(reasons), ending)

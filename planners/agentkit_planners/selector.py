@@ -13,7 +13,6 @@ from agentkit_planners.exploring import Explorer, Halted
 from agentkit_planners.lds import LdsPlanner
 from agentkit_planners.mcts.policies import BayesRootPlanner, GumbelPlanner, PuctPlanner
 from agentkit_planners.planning import SearchPlanner
-from agentkit_planners.spending import Meter
 
 __all__ = ["AutoPlanner", "strategy_for"]
 
@@ -61,9 +60,7 @@ class AutoPlanner:
         make, kind = self.choose(problem.traits)
         planner = make()
         planner.name = f"{self.name}: {planner.name}"
-        explorer = Explorer(
-            problem, evaluator, Meter(budget, evaluator.tokens), memory=memory, mix=planner.mix, lazy=planner.lazy
-        )
+        explorer = planner.explorer(problem, evaluator, budget, memory)
         try:
             explorer.begin(state)
         except Halted as halt:

@@ -17,7 +17,7 @@ LAYERS = """
     approvals  runs
     graph
     engine models tools guards policy prompts store jobs
-    messages aio schema literals
+    messages aio schema literals trust
     extensions
     config events
     settings_file

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentkit.protocols import Ending, Traits
+from agentkit.trust import EarnedValues, ValueSource
 from agentkit_planners.lds import LdsPlanner
 from agentkit_planners.mcts.policies import GumbelPlanner, PuctPlanner
-from agentkit_planners.trust import EarnedValues, ValueSource
 from benchmarks.planning.base import Task
 from benchmarks.planning.chance import RandomMdp
 from benchmarks.planning.numbers import NumbersTask, game24, results

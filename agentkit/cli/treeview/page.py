@@ -212,6 +212,8 @@ def _of_state(state: State) -> Iterator[tuple[str, str]]:
         yield "moves", "somebody else, who wants the least"
     if not state.branches:
         yield "end", "there is nothing that could be done here"
+    if not state.wide:
+        yield "others", "no other step was asked for: the model's own came first"
 
 
 def _card(facts: Iterator[tuple[str, str]] | Sequence[tuple[str, str]], action: str = "") -> str:

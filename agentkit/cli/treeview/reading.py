@@ -86,6 +86,17 @@ class State:
     quality: float  # with what was found below it
     exact: float | None
     opponent: bool
+    wide: bool = True  # all that could be done there is listed; if not, only what the model would do by itself
+
+    @property
+    def about(self) -> list[str]:
+        """What else is to be known of it, beside what was observed."""
+        words = {
+            "somebody else moves": self.opponent,
+            "end": not self.branches,
+            "no other step was asked for": bool(self.branches) and not self.wide,
+        }
+        return [word for word, holds in words.items() if holds]
 
     @property
     def worth(self) -> str:
@@ -187,6 +198,7 @@ class _Plain:
             quality=float(node["q"]),
             exact=None if exact is None else float(exact),
             opponent=bool(node["opponent"]),
+            wide=bool(node.get("wide", True)),
         )
 
     def _branch(self, number: int, action: int) -> Branch:

@@ -123,9 +123,8 @@ def _led_to(search: Search, made: Arrangement, branch: Branch, outcome: Outcome)
 
 def _about(state: State, made: Arrangement) -> str:
     """Return what is to be known of a state beside what was observed."""
-    number = f"#{state.number}" if state.number in made.referred else ""
-    mover = "somebody else moves" if state.opponent else ""
-    return "".join(f"  {word}" for word in (number, mover, "" if state.branches else "end") if word)
+    number = [f"#{state.number}"] if state.number in made.referred else []
+    return "".join(f"  {word}" for word in [*number, *state.about])
 
 
 def _more(left_out: Sequence[Branch]) -> str:

@@ -170,6 +170,17 @@ def test_feedback_and_checks_are_kept(store: SqliteStore) -> None:
     assert store.notes("feedback", "r2") == []
 
 
+def test_what_was_learned_is_kept_by_name_and_replaced(store: SqliteStore) -> None:
+    assert store.learned("a") is None
+    store.save_learned("a", {"good": 1})
+    store.save_learned("b", {"good": 2})
+    store.save_learned("a", {"good": 3, "text": "ü\n"})
+    assert store.learned("a") == {"good": 3, "text": "ü\n"}
+    assert store.learned("b") == {"good": 2}
+    store.prune(older_than_s=-1)
+    assert store.learned("a") is not None, "it belongs to no run"
+
+
 def test_prune_takes_old_runs_whole_but_not_those_that_wait(store: SqliteStore, clock: Clock) -> None:
     saver = checkpointer(store)
     for run, thread in (("old", "t1"), ("waiting", "t2"), ("old2", "t3")):

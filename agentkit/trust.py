@@ -10,16 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal
+from typing import Generic, Literal, Protocol
 
 from agentkit.protocols import Action, Evaluator, S
 
-__all__ = ["EarnedValues", "Record", "ValueSource"]
+__all__ = ["EarnedValues", "Record", "RecordMemory", "ValueSource"]
 
 Kind = Literal["check", "heuristic", "head", "self"]
 ORDER: tuple[Kind, ...] = ("check", "heuristic", "head", "self")
 NEEDED = 0.9  # balanced accuracy
 LEAST = 20  # good and bad states each, before a verdict
+ENOUGH = 100  # of each, after which a source is not measured any more; one that learns is, and the older ones fade
 SHADOW = 8  # states a search that a source is asked about while it is measured
 
 
@@ -34,6 +35,7 @@ class ValueSource(Generic[S]):
     name: str
     kind: Kind
     values: Callable[[Sequence[S]], Sequence[tuple[float, float]]]  # (mean, variance) in [0, 1], one a state
+    learn: Callable[[Sequence[tuple[S, float]]], None] | None = None  # from states whose worth is proven, once measured
 
 
 @dataclass(slots=True)
@@ -61,9 +63,32 @@ class Record:
         else:
             self.bad, self.bad_right = self.bad + 1, self.bad_right + right
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether there are `ENOUGH` of each kind."""
+        return min(self.good, self.bad) >= ENOUGH
+
+    def fade(self) -> None:
+        """Count what was seen so far for half."""
+        self.good, self.good_right, self.bad, self.bad_right = (
+            count // 2 for count in (self.good, self.good_right, self.bad, self.bad_right)
+        )
+
     def to_plain(self) -> dict[str, int]:
         """Return the counts."""
         return {name: getattr(self, name) for name in self.__slots__}
+
+
+class RecordMemory(Protocol):
+    """Where records are kept from one search to the next."""
+
+    def load(self, name: str) -> Mapping[str, int] | None:
+        """Return a source's counts, None if there are none."""
+        ...
+
+    def save(self, name: str, counts: Mapping[str, int]) -> None:
+        """Keep them in place of those before."""
+        ...
 
 
 @dataclass(kw_only=True)
@@ -72,13 +97,10 @@ class EarnedValues(Generic[S]):
 
     evaluator: Evaluator[S]
     sources: Sequence[ValueSource[S]]
-    records: dict[str, Record] = field(default_factory=dict)  # by source; kept by whoever keeps it
+    records: dict[str, Record] = field(default_factory=dict)  # by source
+    memory: RecordMemory | None = None  # keeps the records
     needed: float = NEEDED
-
-    @classmethod
-    def from_plain(cls, records: Mapping[str, Mapping[str, int]], **given: Any) -> EarnedValues[Any]:
-        """Return one that remembers what was measured before."""
-        return cls(records={name: Record(**counts) for name, counts in records.items()}, **given)
+    asked: bool = False  # whether a planner wanted to know
 
     def trusted(self) -> ValueSource[S] | None:
         """Return the source that values are taken from."""
@@ -102,6 +124,7 @@ class EarnedValues(Generic[S]):
 
     def values(self, batch: Sequence[S]) -> list[tuple[float, float]] | None:
         """Return the trusted source's values, None where there is none."""
+        self.asked = True
         source = self.trusted()
         return None if source is None else list(source.values(batch))
 
@@ -116,13 +139,24 @@ class EarnedValues(Generic[S]):
         for source in self.sources:
             if source.kind == "check":
                 continue
-            record = self.records.setdefault(source.name, Record())
+            record = self._record(source)
+            if record.is_settled and source.learn is None:
+                continue
+            if record.is_settled:
+                record.fade()
             for (said, _), (_, worth) in zip(source.values([state for state, _ in chosen]), chosen, strict=True):
                 record.add(said, worth)
+            if self.memory is not None:
+                self.memory.save(source.name, record.to_plain())
+            if source.learn is not None:
+                source.learn(chosen)
 
     def tokens(self) -> int:
         """Return the evaluator's."""
         return self.evaluator.tokens()
 
     def _record(self, source: ValueSource[S]) -> Record:
-        return self.records.get(source.name, Record())
+        if source.name not in self.records:
+            kept = self.memory.load(source.name) if self.memory is not None else None
+            self.records[source.name] = Record(**kept) if kept else Record()
+        return self.records[source.name]
