@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from agentkit.config import EngineSettings, cache_dir
+from agentkit.engine.children import environment
 from agentkit.errors import ModelError, ModelFileError
 
 MODULE = "agentkit.engine.llama.trial"
@@ -80,13 +81,12 @@ def _child(
     """Return how the child ended, None where it had to be ended, and what it answered."""
     how = {"context": settings.context, "gpu_layers": settings.gpu_layers, "dialect": settings.dialect}
     how |= {"threads": settings.threads, "live": settings.live}
-    paths = os.pathsep.join(place for place in sys.path if place)
     process = subprocess.Popen(
         [sys.executable, "-m", MODULE, os.fsencode(path), json.dumps(how)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=said,
-        env={**os.environ, "PYTHONPATH": paths, "PYTHONSAFEPATH": "1", "GGML_NO_BACKTRACE": "1"},
+        env=environment(),
         start_new_session=True,
     )
     try:

@@ -19,6 +19,7 @@ from functools import cache
 from pathlib import Path
 
 from agentkit.config import cache_dir
+from agentkit.engine.children import environment
 from agentkit.engine.llama.library import C, system_info
 
 __all__ = ["works"]
@@ -76,12 +77,7 @@ def _tried(path: Path) -> int | None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(place for place in sys.path if place),
-                "PYTHONSAFEPATH": "1",
-                "GGML_NO_BACKTRACE": "1",
-            },
+            env=environment(),
             timeout=TIMEOUT_S,
             check=False,
         )
