@@ -1,10 +1,11 @@
-"""`agentkit trees export`: what searches have found, as data to train on."""
+"""`agentkit trees export` and `calibrate`: what searches have found, as data to train on and as constants to search with."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import click
 from agentkit import Agent
 from agentkit.errors import UsageError
 from agentkit_planners.export import Limits
+from agentkit_planners.posterior import fit
 from agentkit_planners.rows import KINDS, Kind, rows_of
+from agentkit_planners.tree import Tree
 
-__all__ = ["export"]
+__all__ = ["calibrate", "export"]
 
 _ALL = 1_000_000  # runs
 
@@ -50,6 +53,29 @@ def export(runs: tuple[str, ...], kind: Kind, out: Path | None, split: str | Non
         except OSError as error:
             raise UsageError(f"{out}: cannot be written ({error.strerror}); name another file") from error
     click.echo(f"{len(rows)} rows ({kind})", err=True)
+
+
+@click.command()
+@click.argument("runs", nargs=-1, metavar="[RUN]...")
+@click.option("--visits", type=click.IntRange(min=2), default=16, show_default=True, help="Least, of an action.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def calibrate(runs: tuple[str, ...], visits: int, as_json: bool) -> None:
+    """Fit the constants of the final choice to search trees: what a prior is worth beside visits.
+
+    \b
+    agentkit trees calibrate
+    agentkit trees calibrate 8c1e --visits 8 --json
+    """
+    nodes = [node for tree in _trees(runs) for node in Tree.from_plain(tree).nodes]
+    try:
+        found = asdict(fit(nodes, least_visits=visits))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if as_json:
+        click.echo(json.dumps({**found, "nodes": len(nodes)}))
+    else:
+        click.echo("Calibration(" + ", ".join(f"{name}={value:.4g}" for name, value in found.items()) + ")")
+        click.echo(f"of {len(nodes)} states; PuctPlanner(calibration=...) takes it", err=True)
 
 
 def _trees(runs: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:

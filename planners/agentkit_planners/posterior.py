@@ -106,7 +106,7 @@ def fit(nodes: Iterable[Node], *, least_visits: int = 16, noise: float | None = 
     Args:
         nodes: of logged trees; only actions with `least_visits` count, for only their Q is near what it converges to.
         least_visits: at least 2.
-        noise: variance of one value, where it is known; else that of the first values about the Q they led to.
+        noise: variance of one value, where it is known; None: that of a goal that is reached or not, at its greatest.
 
     Raises:
         ValueError: there are not two actions with that many visits in any node.
