@@ -53,7 +53,8 @@ def test_agent_tasks_are_the_same_again_and_their_checks_are_right(tmp_path: Pat
 
 @pytest.mark.slow
 def test_the_agent_is_measured_by_every_way() -> None:
-    outcomes = measure("sprout", seeds=1, each=2)
+    outcomes = measure("sprout", seeds=1, each=8)
     assert {one.way for one in outcomes} == set(WAYS)
     rows = {row.id: row for row in measured(outcomes)}
     assert rows["agent-irreversible"].value == 0
+    assert rows["agent-gain"].value >= 0.1, "120 tasks, of which these are the first, have 0.39"
