@@ -173,6 +173,13 @@ class Explorer(Generic[S]):
         self._saved = self.meter.clock()
         self._saving = max(0.0, self._saved - now)
 
+    def teach(self) -> None:
+        """Tell the evaluator what was proven; where it cannot take that, what was found holds all the same."""
+        try:
+            self.evaluator.learn(self.tree.proven_states())
+        except (AgentkitError, ArithmeticError, ValueError, LookupError, TypeError) as error:
+            self.tree.note(f"the evaluator failed to learn: {type(error).__name__}: {error}"[:200])
+
     def _restored(self, state: S, key: bytes) -> bool:
         """Go on with a tree that was kept: this decision's, or what the last one's has below the step that was taken.
 

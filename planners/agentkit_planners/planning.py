@@ -58,7 +58,7 @@ class SearchPlanner:
             return self.planned(explorer, 0, "there is nothing else that could be done", Ending.CHOSEN)
         ending = self.search(explorer, rng)
         if self.valued:
-            explorer.evaluator.learn(explorer.tree.proven_states())
+            explorer.teach()
         action, why = self.choose(explorer)
         reasons = [why, *filter(None, [because]), _ended(ending, explorer)]
         return self.planned(explorer, action, "; ".join(reasons), ending)

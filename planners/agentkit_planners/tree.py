@@ -110,8 +110,12 @@ class Tree:
         return any(verified and total >= traits.most for total, verified in self.found.values())
 
     def proven_states(self) -> list[tuple[Any, float]]:
-        """Return the states whose worth was proven by what was found below them, with that worth."""
-        return [(node.state, node.exact) for node in self.nodes if node.actions and node.exact is not None]
+        """Return the states whose worth was proven by what was found below them, with that worth.
+
+        Left out are those of an earlier process that nobody has gone to again: only the way there is known.
+        """
+        found = [node for node in self.nodes if node.actions and node.state is not None]
+        return [(node.state, node.exact) for node in found if node.exact is not None]
 
     def way(self, number: int) -> list[tuple[int, int, int]]:
         """Return how a node was first met: (node, action, node it led to) for each step from the root."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Sequence
@@ -311,6 +312,28 @@ def test_15_what_was_found_is_kept_when_the_world_does_as_predicted() -> None:
     Search(explorer, puct, puct).run()
     assert again.root.total >= before
     assert all(again.way(n) for n in range(1, len(again.nodes)))
+
+
+@pytest.mark.parametrize("name", ["mcts", "best_first"])
+def test_15_what_is_learnt_after_going_on_with_a_tree_are_states(name: str) -> None:
+    """A tree that was kept knows ways and not states: only those that were gone to again are told to the evaluator."""
+    taught: list[Any] = []
+
+    class Taught(Graph):
+        def learn(self, proven: Any) -> None:
+            taught.extend(proven)
+            raise ValueError("and it fails")
+
+    edges = {f"s{n}": {f"on{n}": (f"s{n + 1}" if n < 5 else "goal", float(n == 5)), f"off{n}": (f"x{n}", 0.0)} for n in range(6)}  # fmt: skip
+    kept = Kept()
+    for n in range(5):
+        task = Taught(edges=edges, first=f"s{n}", logits={f"on{m}": 2.0 for m in range(6)})
+        plan = planned(SEARCHING[name](), task, memory=kept)
+        kept.text = json.dumps(plan.tree)
+        assert plan.action.key == f"on{n}"
+        assert any("failed to learn" in note for note in json.loads(kept.text)["notes"])
+    assert taught
+    assert all(state in edges for state, _ in taught)
 
 
 def test_15_what_was_found_is_dropped_when_the_world_does_otherwise() -> None:
