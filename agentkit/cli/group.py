@@ -27,7 +27,7 @@ COMMANDS = {
     "runs": "List, show and export runs.",
     "trees": "Show the search trees that planners leave.",
     "approvals": "Decide about calls that wait for a person.",
-    "jobs": "Show and cancel long actions.",
+    "jobs": "Show, watch, cancel and resume long actions.",
     "graph": "Draw the state machine.",
     "config": "Show the settings in force and where they come from.",
     "db": "Look after the database of runs and threads.",

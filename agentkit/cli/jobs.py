@@ -1,4 +1,4 @@
-"""`agentkit jobs`: long actions (training, synthesis), to look at, follow and stop.
+"""`agentkit jobs`: long actions (training, synthesis), to look at, watch, stop and go on with.
 
 A job is its run folder; those of this user stand under `jobs` in the data folder, and any other may be
 given by its path.
@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 
 @click.group(cls=ListGroup)
 def command() -> None:
-    """Show and cancel long actions.
+    """Show, watch, cancel and resume long actions.
 
     JOB is the start of a name in the list, or the path of a run folder.
 
     \b
     agentkit jobs
-    agentkit jobs show sprout --follow
-    agentkit jobs cancel sprout           it writes a checkpoint; starting it again goes on
+    agentkit jobs watch sprout
+    agentkit jobs cancel sprout           it writes a checkpoint
+    agentkit jobs resume sprout --watch   and goes on from there
     """
 
 
@@ -60,21 +61,50 @@ def list_(as_json: bool) -> None:
 
 @command.command("show")
 @click.argument("job")
-@click.option("--follow", is_flag=True, help="Stay until it has ended; Ctrl-C leaves it running.")
 @json_option
-def show(job: str, follow: bool, as_json: bool) -> None:
+def show(job: str, as_json: bool) -> None:
     """Show how far a job is, or what it came to."""
+    _show("jobs show", _folder(job), as_json=as_json)
+
+
+@command.command("watch")
+@click.argument("job")
+@json_option
+def watch(job: str, as_json: bool) -> None:
+    """Stay with a job until it has ended; Ctrl-C leaves it running."""
+    folder = _folder(job)
+    _watch(folder)
+    _show("jobs watch", folder, as_json=as_json)
+
+
+@command.command("resume")
+@click.argument("job")
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="How long it may go on this time.")
+@click.option("--steps", type=click.IntRange(min=1), help="How many steps it may take this time.")
+@click.option("--watch", "watched", is_flag=True, help="Stay until it has ended; Ctrl-C leaves it running.")
+@json_option
+def resume(job: str, seconds: float | None, steps: int | None, watched: bool, as_json: bool) -> None:
+    """Go on with a job that was cancelled, interrupted, or used up its budget, from its last checkpoint."""
     from agentkit import jobs
 
     folder = _folder(job)
-    if follow:
-        for event in jobs.follow(folder):
-            _step(event)
-        if colourful(sys.stderr):
-            say("")
+    if jobs.read(folder).status == "ok":
+        raise UsageError(f"job '{folder.name}' is done; `agentkit jobs show {folder.name}` has what it came to")
+    jobs.resume(folder, budget=jobs.Budget(seconds=seconds, steps=steps))
+    if watched:
+        _watch(folder)
+    elif not as_json:
+        say(f"{folder.name} goes on; `agentkit jobs watch {folder.name}` shows how far it is")
+        return
+    _show("jobs resume", folder, as_json=as_json)
+
+
+def _show(name: str, folder: Path, *, as_json: bool) -> None:
+    from agentkit import jobs
+
     state = jobs.read(folder)
     if as_json:
-        document("jobs show", as_data(state))
+        document(name, as_data(state))
         return
     known = {"job": state.job, "folder": str(folder), "status": state.status, "progress": progress(state)}
     result = state.result
@@ -101,7 +131,7 @@ def cancel(job: str, as_json: bool) -> None:
     if as_json:
         document("jobs cancel", {"folder": str(folder), "asked": True})
         return
-    say(f"asked {folder.name} to stop at its next step; start it again to go on")
+    say(f"asked {folder.name} to stop at its next step; `agentkit jobs resume {folder.name}` goes on")
 
 
 def progress(state: JobState) -> str:
@@ -147,19 +177,39 @@ def _folder(job: str) -> Path:
     return _root() / pick((state.run_dir.name for state in list_jobs(_root())), job, "job", "agentkit jobs list")
 
 
-def _step(event: Mapping[str, Any]) -> None:
-    """Show one event of a job on stderr: redrawn on a terminal, a line each elsewhere."""
-    if event["type"] != "step":
-        return
-    figures = ", ".join(f"{name} {value:.4g}" for name, value in event.get("metrics", {}).items() if _number(value))
+def _watch(folder: Path) -> None:
+    """Show a job's steps on stderr as they come: a bar with rate and time left on a terminal, a line each elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from agentkit import jobs
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), TextColumn("{task.fields[figures]}"))  # fmt: skip
+    first: Mapping[str, Any] | None = None  # step of this start
+    with Progress(*columns, console=Console(stderr=True), disable=not colourful(sys.stderr)) as bar:
+        shown = bar.add_task(folder.name, total=None, rate="", figures="")
+        for event in jobs.follow(folder):
+            if event["type"] == "started":
+                first = None
+            if event["type"] != "step":
+                continue
+            if not colourful(sys.stderr):
+                say(_line(event))
+                continue
+            first = first or event
+            seconds = event["t"] - first["t"]
+            rate = f"{(event['step'] - first['step']) / seconds:.3g}/s" if seconds > 0 else ""
+            bar.update(shown, completed=event["step"], total=event.get("total"), rate=rate, figures=_figures(event))
+
+
+def _line(event: Mapping[str, Any]) -> str:
     total = f"/{event['total']}" if event.get("total") else ""
     left = f", {_duration(event['eta_s'])} left" if event.get("eta_s") is not None else ""
-    text = f"step {event['step']}{total}  {figures}{left}"
-    if colourful(sys.stderr):
-        sys.stderr.write(f"\r\x1b[K{text}")
-        sys.stderr.flush()
-    else:
-        say(text)
+    return f"step {event['step']}{total}  {_figures(event)}{left}"
+
+
+def _figures(event: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in event.get("metrics", {}).items() if _number(value))
 
 
 def _number(value: object) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from agentkit.jobs.context import JobContext
 from agentkit.jobs.folder import config_hash, write_atomic
-from agentkit.jobs.running import JobHandle, cancel, follow, list_jobs, read, run, start
+from agentkit.jobs.running import JobHandle, cancel, follow, list_jobs, read, resume, run, start
 from agentkit.jobs.values import Artifact, Budget, Job, JobPlan, JobResult, JobState, Resume
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "follow",
     "list_jobs",
     "read",
+    "resume",
     "run",
     "start",
     "write_atomic",

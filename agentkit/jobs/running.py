@@ -116,6 +116,25 @@ def run(
     return JobHandle(run_dir).wait()
 
 
+def resume(run_dir: Path, *, budget: Budget | None = None) -> JobHandle:
+    """Go on with a job from its folder alone, in a process of its own.
+
+    Args:
+        run_dir: where it was started.
+        budget: how much this start may use; none by default, also where the one before had one.
+
+    Raises:
+        JobError: there is no job in the folder, it is running, or it was not started from a place it can be imported from.
+        InvalidParams: it would not do the same any more: its plan is another one now.
+    """
+    config = folder.read_json(run_dir / folder.CONFIG)
+    if config is None:
+        raise JobError(f"{run_dir}: no job was started in this folder; give the run folder itself")
+    if not config["home"]:
+        raise JobError(f"{run_dir}: '{config['job']}' was run by a program of its own; run that again to go on")
+    return start(_at_home(config["home"]), config["params"], run_dir=run_dir, resume="always", budget=budget)
+
+
 def read(run_dir: Path) -> JobState:
     """Return what the folder says about its job.
 
@@ -271,7 +290,10 @@ def _seed(params: Mapping[str, Any]) -> int:
 
 def _at_home(home: str) -> Job:
     module, _, name = home.partition(":")
-    found = getattr(import_module(module), name, None)
+    try:
+        found = getattr(import_module(module), name, None)
+    except ImportError as error:
+        raise JobError(f"{home} cannot be imported ({error}); install what it belongs to") from error
     if not isinstance(found, Job):
         raise JobError(f"{home} is no agentkit.jobs.Job; mend the job's home")
     return found

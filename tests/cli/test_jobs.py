@@ -48,7 +48,7 @@ def test_a_finished_job(agentkit, finished) -> None:
     assert "not running" in refused.one_line()
 
 
-def test_a_running_job_is_followed_and_cancelled(agentkit, tmp_path, monkeypatch) -> None:
+def test_a_running_job_is_watched_cancelled_and_resumed(agentkit, tmp_path, monkeypatch) -> None:
     from agentkit.jobs import start
 
     (tmp_path / "slow_job.py").write_text(SLOW)
@@ -63,9 +63,25 @@ def test_a_running_job_is_followed_and_cancelled(agentkit, tmp_path, monkeypatch
     assert agentkit("jobs", "--json").document["data"][0]["status"] == "running"
     assert agentkit("jobs", "cancel", "walk-2").code == 0
     assert handle.wait(30).status == "cancelled"
-    followed = agentkit("jobs", "show", "walk-2", "--follow", "--json")
-    assert followed.document["data"]["resumable"]
-    assert "step 1/600" in followed.err
+    watched = agentkit("jobs", "watch", "walk-2", "--json")
+    assert watched.document["data"]["resumable"]
+    assert "step 1/600" in watched.err
+    resumed = agentkit("jobs", "resume", "walk-2", "--steps", "3", "--watch", "--json")
+    assert resumed.document["data"]["status"] == "budget_exhausted"
+    assert resumed.code == 0
+    assert agentkit("jobs", "resume", "walk-2").code == 0
+    assert agentkit("jobs", "cancel", "walk-2").code == 0
+    assert agentkit("jobs", "watch", "walk-2", "--json").document["data"]["status"] == "cancelled"
+
+
+def test_what_is_done_and_what_has_no_home_does_not_go_on(agentkit, finished) -> None:
+    done = agentkit("jobs", "resume", "walk-1")
+    assert done.code == 2
+    assert "is done" in done.one_line()
+    (agentkit.home / "jobs" / "walk-1" / "result.json").unlink()
+    homeless = agentkit("jobs", "resume", "walk-1")
+    assert homeless.code != 0
+    assert "run that again" in homeless.one_line()
 
 
 def test_no_jobs(agentkit) -> None:

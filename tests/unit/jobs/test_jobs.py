@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,21 @@ def test_a_killed_job_is_interrupted_and_resumes_from_its_checkpoint(walk: Job, 
     final = jobs.start(walk, {"to": 30, "seed": 1}, run_dir=run_dir).wait(60)
     assert (final.status, final.metrics) == ("ok", whole.metrics)
     assert "from 5" in (run_dir / "log.txt").read_text() or "from 10" in (run_dir / "log.txt").read_text()
+
+
+def test_a_folder_alone_is_enough_to_go_on(walk: Job, tmp_path: Path) -> None:
+    whole = jobs.run(walk, {"to": 6}, run_dir=tmp_path / "whole")
+    assert jobs.run(walk, {"to": 6}, run_dir=tmp_path / "a", budget=Budget(steps=2)).status == "budget_exhausted"
+    assert jobs.resume(tmp_path / "a").wait(60).metrics == whole.metrics
+    with pytest.raises(JobError, match="no job was started"):
+        jobs.resume(tmp_path / "b")
+
+
+def test_what_cannot_be_imported_any_more_says_so(walk: Job, tmp_path: Path) -> None:
+    gone = replace(walk, home="no_such_module:JOB")
+    jobs.run(gone, {"to": 6}, run_dir=tmp_path / "a", budget=Budget(steps=2))
+    with pytest.raises(JobError, match="install what it belongs to"):
+        jobs.resume(tmp_path / "a")
 
 
 def test_anybody_can_cancel_and_only_one_can_run(walk: Job, tmp_path: Path) -> None:
