@@ -42,9 +42,7 @@ class RunContext:
     graph: Any = None  # the compiled state machine, for sub-runs
     root_id: str = ""  # of a sub-run: the run that it belongs to
     goals: tuple[str, ...] = ()  # of a sub-run: the user's task, the goals in between, and its own
-    heuristics: Mapping[str, Heuristic] = field(
-        default_factory=dict
-    )  # what they say of a state is used once it is earned
+    heuristics: Mapping[str, Heuristic] = field(default_factory=dict)  # by name; used once they have earned it
     mark: list[float] = field(default_factory=list)  # when spent time was last added up
     refused: list[dict[str, Any]] = field(default_factory=list)  # calls made by tools that policy did not allow
 

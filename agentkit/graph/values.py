@@ -66,9 +66,10 @@ def _said(heuristic: Heuristic, state: Situation) -> float:
     steps = tuple(StepRecord(**step) for step in state.run["steps"])
     progress = Progress(goal=last_words(state.run["messages"]), steps=steps, workspace=state.workspace)
     try:
-        return float(heuristic(progress))
+        said = float(heuristic(progress))
     except Exception:  # noqa: BLE001  a stranger's code
         return math.nan
+    return said if math.isnan(said) else min(1.0, max(0.0, said))
 
 
 def _by_the_model(problem: AgentProblem, states: Sequence[Situation]) -> Values:

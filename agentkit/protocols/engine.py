@@ -173,7 +173,10 @@ class Engine(Protocol):
         ...
 
     def branch(self, request: Request, n: int) -> list[Reply]:
-        """Return up to `n` distinct steps, without replacement, most probable first."""
+        """Return up to `n` distinct steps, without replacement, most probable first.
+
+        All but the model's own may be cut off before `max_tokens` (their `finish` is then `length`): they lead astray.
+        """
         ...
 
     def score(self, request: Request, candidates: Sequence[Step]) -> list[Score]:

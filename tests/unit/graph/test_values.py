@@ -134,6 +134,10 @@ def contrary(progress: Progress) -> float:
     return 1.0 - knows(progress)
 
 
+def loud(progress: Progress) -> float:
+    return 9.0 * knows(progress) - 4.0
+
+
 def raises(progress: Progress) -> float:
     raise RuntimeError("no idea")
 
@@ -160,8 +164,10 @@ def test_a_heuristic_that_is_right_is_used_and_one_that_is_wrong_is_not(folder: 
     with closing(open_store(url=":memory:")) as store:
         first = runs(1, folder, store, heuristics={"knows": knows, "contrary": contrary, "raises": raises})
         assert first[0]["values"].startswith("no values")
-        last = runs(12, folder, store, heuristics={"knows": knows, "contrary": contrary, "raises": raises})
-        assert record(store, "knows").accuracy == 1.0
+        last = runs(
+            12, folder, store, heuristics={"knows": knows, "contrary": contrary, "raises": raises, "loud": loud}
+        )
+        assert record(store, "knows").accuracy == record(store, "loud").accuracy == 1.0
         assert record(store, "contrary").accuracy == 0.0
         assert record(store, "raises").accuracy == 0.0
         assert last[0]["values"] == "values by knows, right in 100%"
