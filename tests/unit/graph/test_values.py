@@ -162,7 +162,9 @@ def record(store: Any, name: str) -> Record:
 
 def test_a_heuristic_that_is_right_is_used_and_one_that_is_wrong_is_not(folder: Path) -> None:
     with closing(open_store(url=":memory:")) as store:
-        first = runs(1, folder, store, heuristics={"knows": knows, "contrary": contrary, "raises": raises})
+        first = runs(
+            1, folder, store, heuristics={"knows": knows, "contrary": contrary, "raises": raises, "loud": loud}
+        )
         assert first[0]["values"].startswith("no values")
         last = runs(
             12, folder, store, heuristics={"knows": knows, "contrary": contrary, "raises": raises, "loud": loud}
