@@ -31,7 +31,7 @@ from agentkit_synthesis.conversation import render
 from agentkit_synthesis.stream import conversations
 from agentkit_training.gguf_writer import write_gguf
 from agentkit_training.llama import Llama, LlamaConfig
-from agentkit_training.quantize import parity
+from agentkit_training.parity import parity
 from agentkit_training.tokenizer import TextTokenizer
 from benchmarks import figures, sharing
 from benchmarks import render as rendering

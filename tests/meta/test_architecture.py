@@ -39,7 +39,7 @@ DOORS = {
         "agentkit.agent",
         "agentkit.guards.middleware",
     ),  # the last for types
-    "llama_cpp": ("agentkit.engine.llama", "agentkit_training.quantize"),  # until the engine has a door for that
+    "llama_cpp": ("agentkit.engine.llama",),
     "torch": PLUGINS,
     "transformers": PLUGINS,
     "trl": PLUGINS,
@@ -55,6 +55,7 @@ PUBLIC = {
     "agentkit.config",
     "agentkit.engine",
     "agentkit.engine.dialects",
+    "agentkit.engine.llama.library",  # llama.cpp itself, with its log where it belongs
     "agentkit.engine.dialects.plain",
     "agentkit.errors",
     "agentkit.events",

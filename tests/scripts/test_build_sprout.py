@@ -31,7 +31,7 @@ def test_every_stage(script: Any, tmp_path: Path) -> None:
     from agentkit.jobs import run
     from agentkit.models.gguf import inspect
     from agentkit_training.gguf_writer import write_gguf
-    from agentkit_training.quantize import parity
+    from agentkit_training.parity import parity
 
     stop = threading.Event()
     stop.set()
