@@ -51,9 +51,7 @@ def look_ahead(runs: Sequence[Run], refit: Callable[[Sequence[Run]], Law | None]
     )
 
 
-def doubts(
-    family: Family, theta: Array, data: Data, runs: Sequence[Run], ahead: Extrapolation | None
-) -> Iterator[str]:
+def doubts(family: Family, theta: Array, data: Data, runs: Sequence[Run], ahead: Extrapolation | None) -> Iterator[str]:
     """Yield what somebody who uses the fit should know."""
     yield from _at_bounds(family, theta, data)
     for name, logs in (("N", data.params), ("D", data.tokens)):

@@ -141,7 +141,10 @@ def _constrained_log_loss(theta: Array, data: Data) -> tuple[Array, Array]:
     by_params, by_tokens = -alpha * by_theta[:, 1], -beta * by_theta[:, 2]
     # The optimal N moves with theta, through G and through the exponent beta / alpha.
     through = np.where(data.params > optimal, by_params * by_base, 0.0)
-    reach, shift = 1 / alpha, beta / alpha * (log_ratio + data.unique)  # reach: of ln G, (1 + beta/alpha)/(alpha + beta)
+    reach, shift = (
+        1 / alpha,
+        beta / alpha * (log_ratio + data.unique),
+    )  # reach: of ln G, (1 + beta/alpha)/(alpha + beta)
     by_theta[:, 1] += through * reach
     by_theta[:, 2] -= through * reach
     by_theta[:, 3] += through * (reach * (1 - alpha * log_ratio) - shift)

@@ -60,7 +60,7 @@ class Fit:
 
     def covariance(self) -> list[list[float]] | None:
         """Return the covariance of the constants over the bootstrap samples, in the order of `law.constants()`."""
-        return np.cov(self.samples, rowvar=False).tolist() if self.samples else None  # type: ignore[no-any-return]
+        return np.cov(self.samples, rowvar=False).tolist() if self.samples else None
 
     def laws(self) -> list[Law]:
         """Return the law of each bootstrap sample."""
@@ -152,7 +152,9 @@ def _check_enough(runs: Sequence[Run], family: Family) -> None:
         if len(values) < LEAST:
             raise UsageError(f"the runs have {len(values)} different {name}; vary them, at least {LEAST} are needed")
     if family.law.repeats and all((run.unique_tokens or run.tokens) >= run.tokens for run in runs):
-        raise UsageError("no run repeats tokens: set unique_tokens below tokens in some runs, or fit the chinchilla form")
+        raise UsageError(
+            "no run repeats tokens: set unique_tokens below tokens in some runs, or fit the chinchilla form"
+        )
 
 
 def _refit(runs: Sequence[Run], family: Family, delta: float) -> Law | None:

@@ -39,5 +39,7 @@ def published(name: str) -> Law:
         UsageError: there is none of that name.
     """
     if name not in PUBLISHED:
-        raise UsageError(f"no published law '{name}'; there are: {', '.join(PUBLISHED)}")
+        raise UsageError(
+            f"no published law '{name}'; there are: {', '.join(PUBLISHED)}; a fit is a file such as fit.json"
+        )
     return PUBLISHED[name]

@@ -44,7 +44,7 @@ class Run:
 
 
 def checked(runs: Sequence[Run], source: str = "runs") -> list[Run]:
-    """Return the runs in an order that does not depend on theirs.
+    """Return the runs, as plain floats, in an order that does not depend on theirs.
 
     Raises:
         UsageError: a number is NaN, infinite, zero or negative, or a run stands there twice; says on which line, or for
@@ -60,7 +60,12 @@ def checked(runs: Sequence[Run], source: str = "runs") -> list[Run]:
         if run.figures in seen:
             raise UsageError(f"{source}, {place}: the same run as {seen[run.figures]}; leave one of them out")
         seen[run.figures] = place
-    return sorted(runs, key=lambda run: run.figures)
+    return sorted(map(_plain, runs), key=lambda run: run.figures)
+
+
+def _plain(run: Run) -> Run:
+    unique = None if run.unique_tokens is None else float(run.unique_tokens)
+    return Run(float(run.params), float(run.tokens), float(run.loss), unique, run.line)
 
 
 def read_runs(path: Path | str) -> list[Run]:
@@ -98,7 +103,9 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
                 _check_columns(path, names)
                 continue
             if len(cells) != len(names):
-                raise UsageError(f"{path}, line {reader.line_num}: {len(cells)} cells under {len(names)} columns; mend it")
+                raise UsageError(
+                    f"{path}, line {reader.line_num}: {len(cells)} cells under {len(names)} columns; mend it"
+                )
             yield reader.line_num, dict(zip(names, cells, strict=True))
     except csv.Error as error:
         raise UsageError(f"{path}, line {reader.line_num}: is not CSV ({error}); mend it") from error

@@ -75,7 +75,9 @@ def polish(family: Family, data: Data, start: Array, *, weights: Array, delta: f
         return theta
     inside = np.clip(theta, low, high)
     options = {"maxiter": 10 * STEPS, "ftol": 1e-15, "gtol": SMALL}
-    bounded = minimize(value, inside, jac=True, method="L-BFGS-B", bounds=list(zip(low, high, strict=True)), options=options)
+    bounded = minimize(
+        value, inside, jac=True, method="L-BFGS-B", bounds=list(zip(low, high, strict=True)), options=options
+    )
     return np.asarray(bounded.x)
 
 
