@@ -71,7 +71,8 @@ class DataConstrained(Law):
         params, tokens = self.fresh().optimum(flops)
         if unique_tokens is None or unique_tokens >= tokens:
             return params, tokens
-        low, high = min(0.0, math.log(product)), max(0.0, math.log(product))
+        ends = 0.0, math.log(product), math.log(params)  # one parameter, one token, and the optimum of fresh ones
+        low, high = min(ends) - 1, max(ends) + 1
         for _ in range(ZOOMS):
             grid = np.linspace(low, high, POINTS)
             sizes = np.exp(grid)

@@ -7,9 +7,10 @@ analytic gradients. The objective is the sum over runs, not the mean: with the m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agentkit_training.scaling.families import Data, Family
 from agentkit_training.scaling.law import Array
@@ -57,42 +58,48 @@ def solve(family: Family, data: Data, *, delta: float = DELTA) -> list[Array]:
 
 
 def polish(family: Family, data: Data, start: Array, *, weights: Array, delta: float = DELTA) -> Array:
-    """Return the minimum that BFGS reaches from `start`, within the bounds of the family."""
+    """Return the minimum that BFGS reaches from `start`; a constant that leaves its bounds is held there."""
+    low, high = _limits(family)
+    theta, free = start, np.full(start.shape, True)
+    while True:
+        theta = _descend(family, data, theta, free, weights, delta)
+        outside = (theta < low) | (theta > high)
+        if not outside.any():
+            return theta
+        theta, free = np.clip(theta, low, high), free & ~outside
+
+
+def _descend(family: Family, data: Data, start: Array, free: NDArray[np.bool_], weights: Array, delta: float) -> Array:
+    """Return the minimum from `start` over the free constants, by BFGS in coordinates that fit the curvature there."""
     from scipy.optimize import minimize  # noqa: PLC0415  laws can be used without the train extra
 
     value = objective(family, data, weights, delta)
-    root = _whitening(family, data, start, weights, delta)
+    root = np.zeros((start.size, int(free.sum())))
+    root[free] = _whitening(family, data, start, free, weights, delta)
 
     def whitened(step: Array) -> tuple[float, Array]:
         total, slope = value(start + root @ step)
         return total, root.T @ slope
 
-    zero = np.zeros_like(start)
-    found = minimize(whitened, zero, jac=True, method="BFGS", options={"gtol": SMALL, "maxiter": STEPS})
-    theta: Array = start + root @ found.x
-    low, high = _limits(family)
-    if np.all((low <= theta) & (theta <= high)):
-        return theta
-    inside = np.clip(theta, low, high)
-    options = {"maxiter": 10 * STEPS, "ftol": 1e-15, "gtol": SMALL}
-    bounded = minimize(
-        value, inside, jac=True, method="L-BFGS-B", bounds=list(zip(low, high, strict=True)), options=options
-    )
-    return np.asarray(bounded.x)
+    options = {"gtol": SMALL, "maxiter": STEPS}
+    found = minimize(whitened, np.zeros(root.shape[1]), jac=True, method="BFGS", options=options)
+    return np.asarray(start + root @ found.x)
 
 
-def _whitening(family: Family, data: Data, theta: Array, weights: Array, delta: float) -> Array:
+def _whitening(
+    family: Family, data: Data, theta: Array, free: NDArray[np.bool_], weights: Array, delta: float
+) -> Array:
     """Return a matrix in whose coordinates the curvature at theta is about one in every direction (Gauss-Newton)."""
     logs, gradients = family.log_loss(theta, data)
     errors = np.abs(logs - data.loss) / delta
-    scaled = gradients * np.sqrt(weights / np.maximum(errors, 1.0))[:, None] / delta
+    scaled = gradients[:, free] * np.sqrt(weights / np.maximum(errors, 1.0))[:, None] / delta
     sizes, axes = np.linalg.eigh(scaled.T @ scaled)
     return np.asarray(axes / np.sqrt(np.maximum(sizes, RIDGE * sizes[-1])))
 
 
 def _limits(family: Family) -> tuple[Array, Array]:
     """Return the least and the greatest theta."""
-    pairs: Sequence[tuple[float, float]] = [family.bounds.get(name, (0.0, np.inf)) for name in family.names]
+    pairs = np.array([family.bounds.get(name, (0.0, np.inf)) for name in family.names])
     with np.errstate(divide="ignore"):
-        low, high = np.log(np.array(pairs)).T
+        low, high = np.log(pairs).T
     return low, high
