@@ -75,15 +75,30 @@ def scaling() -> None:
 @click.argument("runs", type=_file)
 @click.option("--form", type=click.Choice(FORMS), default=FORMS[0], show_default=True, help="The law's form.")
 @click.option(
-    "--delta", type=float, default=1e-3, show_default=True, help="Error of ln loss from which on a run counts linearly."
+    "--delta",
+    type=float,
+    metavar="X",
+    default=1e-3,
+    show_default=True,
+    help="Error of ln loss from which on a run counts linearly.",
 )
 @click.option(
-    "--drop-outliers", type=click.IntRange(min=0), default=0, show_default=True, help="Leave out the N highest losses."
+    "--drop-outliers",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=0,
+    show_default=True,
+    help="Leave out the N highest losses.",
 )
 @click.option(
-    "--bootstrap", type=click.IntRange(min=0), default=100, show_default=True, help="Samples; 0 for no intervals."
+    "--bootstrap",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=100,
+    show_default=True,
+    help="Samples; 0 for no intervals.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the bootstrap.")
+@click.option("--seed", type=click.IntRange(min=0), metavar="N", default=0, show_default=True, help="Of the bootstrap.")
 @click.option("--out", type=_file, metavar="FILE", help="Keep the fit there, for `predict` and `allocate`.")
 @click.option("--plot", type=_file, metavar="FILE", help="Draw the fit and its residuals there, as PNG.")
 @click.option("--isoflop", type=_file, metavar="FILE", help="Draw the loss along equal compute there, as PNG.")
