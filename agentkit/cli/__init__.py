@@ -116,11 +116,13 @@ def _usage_text(error: click.UsageError) -> str:
 
 def _command(words: list[str]) -> str:
     """Return the command as the JSON of its success would name it: a noun with its verb."""
-    from agentkit.cli.group import NOUNS
+    from agentkit.cli.group import COMMANDS, NOUNS, nested
 
     said = [word for word in words[:2] if not word.startswith("-")]
     if not said:
         return "chat"
+    if said[0] not in COMMANDS:
+        return " ".join(nested(words)) or said[0]
     return " ".join(said) if said[0] in NOUNS and words[0] == said[0] else said[0]
 
 

@@ -165,6 +165,25 @@ def _extension_command(name: str) -> click.Command:
     return command
 
 
+def nested(words: list[str]) -> list[str]:
+    """Return the words that name an extension's command: its noun, and the verbs below it as deep as they go."""
+    from agentkit.errors import AgentkitError
+
+    try:
+        command = _extension_command(words[0]) if words[0] in _extension_nouns() else None
+    except AgentkitError:
+        return []
+    path: list[str] = []
+    for word in words:
+        if command is None:
+            break
+        path.append(word)
+        ctx = click.Context(command, info_name=word)
+        following = words[len(path)] if len(path) < len(words) else ""
+        command = command.get_command(ctx, following) if isinstance(command, click.Group) else None
+    return path
+
+
 def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
         from importlib.metadata import version

@@ -52,6 +52,7 @@ LATE = {("agentkit.agent", "langgraph"), ("agentkit.agent", "agentkit.graph"), (
 # What extensions and examples may use of the core.
 PUBLIC = {
     "agentkit",
+    "agentkit.cli.output",  # for commands: one form of tables and of JSON
     "agentkit.config",
     "agentkit.engine",
     "agentkit.engine.dialects",
