@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from agentkit.cli.output import json_option, say
+from agentkit_training.quantize_command import quantize
 
 __all__ = ["train"]
 
@@ -50,11 +51,15 @@ unique_option = click.option(
 
 @click.group()
 def train() -> None:
-    """Plan the training of models.
+    """Plan the training of models, and make them smaller.
 
     \b
     agentkit train scaling allocate 5.76e23
+    agentkit train quantize model-f16.gguf --to q4_k_m --text held-out.txt
     """
+
+
+train.add_command(quantize)
 
 
 @train.group()

@@ -16,7 +16,7 @@ from agentkit_training.comparing import Sums, compared, windows
 from agentkit_training.gguf_reader import GgufModel, Tensor, tensors
 from agentkit_training.quantize import QUANTS, quantize
 
-__all__ = ["QUANTIZE", "sizes"]
+__all__ = ["QUANTIZE", "bits", "sizes"]
 
 BITS = {"q8_0": 8.5, "q6_k": 6.6, "q5_k_m": 5.7, "q4_k_m": 4.9, "q4_0": 4.6, "f16": 16.0}  # a weight, of a whole file
 WINDOW = 256  # tokens
