@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -296,34 +296,38 @@ def table(all_scores: Sequence[Scores]) -> Table:
     return drawn
 
 
-def plot(all_scores: Sequence[Scores], path: Path) -> None:
-    """Draw score against budget, one small picture a domain."""
+def plot(rows: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+    """Draw score against budget, one small picture a kind of task, from figures as they are kept, by id."""
     import matplotlib as mpl  # noqa: PLC0415  only where a picture is wanted
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
     columns = 4
-    lines = -(-len(all_scores) // columns)
-    figure, axes = plt.subplots(lines, columns, figsize=(4 * columns, 3.2 * lines), squeeze=False)
-    for place, scores in zip(axes.flat, all_scores, strict=False):
-        for name, by in scores.by.items():
-            intervals = [mean_interval(by[budget]) for budget in scores.domain.budgets]
-            means = [mean for mean, _, _ in intervals]
-            style = {"linewidth": 2.5, "color": "black"} if name == AUTO else {"linewidth": 1.2}
-            (drawn,) = place.plot(scores.domain.budgets, means, label=name, **style)
-            lows, highs = [low for _, low, _ in intervals], [high for _, _, high in intervals]
-            place.fill_between(scores.domain.budgets, lows, highs, alpha=0.08, color=drawn.get_color())
-        place.set_title(scores.domain.name, fontsize=10)
+    figure, axes = plt.subplots(2, columns, figsize=(4 * columns, 6.4), squeeze=False)
+    for place, domain in zip(axes.flat, DOMAINS, strict=True):
+        lowest = 1.0
+        for number, name in enumerate(PLANNERS):
+            found = [rows.get(f"{domain.name}-{budget}-{name}") for budget in domain.budgets]
+            if None in found:
+                continue
+            lowest = min(lowest, *(one["value"] for one in found if one))
+            _line(place, domain.budgets, [one for one in found if one], name, number)
+        place.set_title(domain.name, fontsize=10)
         place.set_xscale("log", base=2)
-        place.set_xlabel("steps" if scores.domain.steps else "model calls", fontsize=8)
-        place.set_ylim(0, 1.02)
-    for place in list(axes.flat)[len(all_scores) :]:
-        place.axis("off")
+        place.set_xlabel("steps" if domain.steps else "model calls", fontsize=8)
+        place.set_ylim(0 if lowest < 0.5 else lowest - 0.05, 1.02)
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncol=len(labels), fontsize=8)
     figure.tight_layout(rect=(0, 0.05, 1, 1))
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=90)
+
+
+def _line(place: Any, budgets: Sequence[int], found: Sequence[Mapping[str, Any]], name: str, number: int) -> None:
+    style = {"linewidth": 2.5, "color": "black"} if name == AUTO else {"linewidth": 1.2, "color": f"C{number}"}
+    place.plot(budgets, [one["value"] for one in found], label=name, zorder=5 if name == AUTO else 2, **style)
+    lows, highs = zip(*(one["interval"] for one in found), strict=True)
+    place.fill_between(budgets, lows, highs, alpha=0.08, color=style["color"])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -349,7 +353,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Console(width=None if sys.stdout.isatty() else 170).print(table(all_scores))
     render.publish("planners", rows, command=COMMAND, began=began, write=wanted.write)
     if wanted.plot:
-        plot(all_scores, wanted.plot)
+        plot({row.id: {"value": row.value, "interval": row.interval} for row in rows}, wanted.plot)
     return 0
 
 

@@ -153,6 +153,9 @@ class Explorer(Generic[S]):
         Raises:
             LookupError: the steps no longer lead there.
         """
+        known = self.tree.nodes[number].state
+        if known is not None:
+            return known
         for parent, via, met in self.tree.way(number):
             node, child = self.tree.nodes[parent], self.tree.nodes[met]
             if child.state is None:

@@ -36,7 +36,8 @@ def test_a_puzzle_without_a_solution_ends_by_itself() -> None:
 
 def test_plots_are_drawn(scores: list[planners.Scores], tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    planners.plot(scores, tmp_path / "planners.png")
+    rows = {row.id: {"value": row.value, "interval": row.interval} for row in planners.measured(scores, 1)}
+    planners.plot(rows, tmp_path / "planners.png")
     assert (tmp_path / "planners.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -41,8 +41,14 @@ def puct(tree: Tree, number: int, path: Collection[int], pending: Mapping[Edge, 
     node = tree.nodes[number]
     visits, quality, child, nodes = node.visits, node.quality, node.child, tree.nodes
     mix, seen = node.mixed_value()
-    found = [quality[action] for action, count in enumerate(visits) if count]
-    low, high = min(node.q, mix, *found), max(node.q, mix, *found)
+    low, high = (node.q, mix) if node.q < mix else (mix, node.q)
+    for action, count in enumerate(visits):
+        if count:
+            known = quality[action]
+            if known < low:
+                low = known
+            elif known > high:
+                high = known
     span = high - low or 1.0
     sign, base = (-1.0, high) if node.opponent else (1.0, low)
     unseen = sign * (mix - base) / span - fpu * math.sqrt(seen)
