@@ -172,7 +172,18 @@ def test_help_and_version_work(bare: Path, empty: Path) -> None:
     assert run(bare / "agentkit", "--version", cwd=empty).startswith("agentkit ")
 
 
-@pytest.mark.parametrize("words", [("tools",), ("models",), ("config",), ("graph",), ("runs",), ("threads",)])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("tools",),
+        ("models",),
+        ("config",),
+        ("graph",),
+        ("runs",),
+        ("threads",),
+        ("train", "scaling", "allocate", "1e21"),
+    ],
+)
 def test_command_works(bare: Path, empty: Path, words: tuple[str, ...]) -> None:
     run(bare / "agentkit", *words, cwd=empty)
 

@@ -203,6 +203,23 @@ def test_a_floor_of_zero_is_warned_of() -> None:
     assert found.law.constants()["alpha"] == pytest.approx(0.2, rel=1e-2)
 
 
+@pytest.mark.parametrize("form", FAMILIES)
+@pytest.mark.parametrize("case", ["constant", "rising", "random", "wild", "huge"])
+def test_runs_that_follow_no_law_are_fitted_with_a_warning(form: str, case: str) -> None:
+    rng = np.random.default_rng(0)
+    losses = {
+        "constant": lambda n: 3.0,
+        "rising": lambda n: n**0.1,
+        "random": lambda n: math.exp(rng.standard_normal()),
+        "wild": lambda n: math.exp(5 * rng.standard_normal()),
+        "huge": lambda n: 1e9 * (1 + n**-0.2),
+    }
+    grid = [(n, d) for n in np.geomspace(1e7, 1e10, 5) for d in np.geomspace(1e9, 1e12, 4)]
+    found = fit([Run(n, d, losses[case](n), min(d, 2e10)) for n, d in grid], form=form, bootstrap=0)
+    assert any("bound" in warning for warning in found.warnings)
+    assert math.isfinite(found.law.predict(1e9, 1e10))
+
+
 def test_repeats_that_a_form_does_not_know_are_warned_of() -> None:
     runs = made(PUBLISHED["muennighoff"], unique_tokens=2e9)
     assert any("repeat tokens" in warning for warning in fit(runs, bootstrap=0).warnings)

@@ -67,12 +67,11 @@ def doubts(family: Family, theta: Array, data: Data, runs: Sequence[Run], ahead:
 
 def _at_bounds(family: Family, theta: Array, data: Data) -> Iterator[str]:
     moved = np.abs(family.log_loss(theta, data)[1]).max(axis=0)
-    for name, value, effect in zip(family.names, theta, moved, strict=True):
-        low, high = family.bounds.get(name, (0.0, math.inf))
-        if low and value - math.log(low) < EDGE:
-            yield f"{name} is at its lower bound, {low:g}: the runs do not determine it"
-        elif math.log(high) - value < EDGE:
-            yield f"{name} is at its upper bound, {high:g}: the runs do not determine it"
+    for name, value, effect, low, high in zip(family.names, theta, moved, *family.limits(), strict=True):
+        if value - low < EDGE:
+            yield f"{name} is at its lower bound, {math.exp(low):.3g}: the runs do not determine it"
+        elif high - value < EDGE:
+            yield f"{name} is at its upper bound, {math.exp(high):.3g}: the runs do not determine it"
         elif effect < UNMOVED:
             yield f"{name} is at its bound, with no effect on any run's loss: the runs do not determine it"
 

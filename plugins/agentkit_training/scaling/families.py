@@ -22,6 +22,7 @@ GRID = tuple(np.arange(0.1, 1.01, 0.05))
 KAPLAN_GRID = tuple(np.geomspace(0.02, 0.8, 19))
 DECAYS = (1.0, 4.0, 16.0, 64.0)  # repetitions
 FAR = 50.0  # in logarithms; keeps wild trial steps finite
+ANY = 300.0  # in logarithms; a constant this small or large has lost its meaning, and is still a number
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,15 @@ class Family:
 
     law: type[Law]
     names: tuple[str, ...]  # of theta, in order
-    bounds: dict[str, tuple[float, float]]  # of constants; beyond them a term can no longer be told from another
+    bounds: dict[str, tuple[float, float]]  # of some constants; beyond them one term can be taken for another
     starts: Callable[[Data], Iterator[Array]]
     log_loss: Callable[[Array, Data], tuple[Array, Array]]  # values, and gradients by theta as columns
+
+    def limits(self) -> tuple[Array, Array]:
+        """Return the least and the greatest theta."""
+        pairs = [np.log(self.bounds[name]) if name in self.bounds else (-ANY, ANY) for name in self.names]
+        low, high = np.array(pairs).T
+        return low, high
 
     def of_theta(self, theta: Array) -> Law:
         """Return the law that a theta stands for."""
@@ -94,7 +101,7 @@ def _kaplan_starts(data: Data) -> Iterator[Array]:
     for alpha_n in KAPLAN_GRID:
         for alpha_d in KAPLAN_GRID:
             ratio = alpha_n / alpha_d
-            scale = np.exp((mean - data.loss) / alpha_d)
+            scale = np.exp(np.clip((mean - data.loss) / alpha_d, -FAR, FAR))
             columns = np.stack([np.exp(-ratio * (data.params - n)) * scale, np.exp(d - data.tokens) * scale], axis=1)
             model, tokens = np.log(np.maximum(_nonnegative(columns), NEVER)) + mean / alpha_d
             yield np.array([n + model / ratio, d + tokens, np.log(alpha_n), np.log(alpha_d)])

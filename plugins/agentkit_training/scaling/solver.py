@@ -59,14 +59,15 @@ def solve(family: Family, data: Data, *, delta: float = DELTA) -> list[Array]:
 
 def polish(family: Family, data: Data, start: Array, *, weights: Array, delta: float = DELTA) -> Array:
     """Return the minimum that BFGS reaches from `start`; a constant that leaves its bounds is held there."""
-    low, high = _limits(family)
-    theta, free = start, np.full(start.shape, True)
-    while True:
+    low, high = family.limits()
+    theta, free = np.clip(start, low, high), np.full(start.shape, True)
+    while free.any():
         theta = _descend(family, data, theta, free, weights, delta)
         outside = (theta < low) | (theta > high)
         if not outside.any():
-            return theta
+            break
         theta, free = np.clip(theta, low, high), free & ~outside
+    return theta
 
 
 def _descend(family: Family, data: Data, start: Array, free: NDArray[np.bool_], weights: Array, delta: float) -> Array:
@@ -94,12 +95,4 @@ def _whitening(
     errors = np.abs(logs - data.loss) / delta
     scaled = gradients[:, free] * np.sqrt(weights / np.maximum(errors, 1.0))[:, None] / delta
     sizes, axes = np.linalg.eigh(scaled.T @ scaled)
-    return np.asarray(axes / np.sqrt(np.maximum(sizes, RIDGE * sizes[-1])))
-
-
-def _limits(family: Family) -> tuple[Array, Array]:
-    """Return the least and the greatest theta."""
-    pairs = np.array([family.bounds.get(name, (0.0, np.inf)) for name in family.names])
-    with np.errstate(divide="ignore"):
-        low, high = np.log(pairs).T
-    return low, high
+    return np.asarray(axes / np.sqrt(np.maximum(sizes, RIDGE * max(float(sizes[-1]), 1.0))))
