@@ -50,6 +50,7 @@ PLANNERS: dict[str, Callable[[], Planner]] = {
     "beam": BeamPlanner,
 }
 OURS = ("direct", "lds", "best_first", "mcts", "gumbel", "bayes_root")
+ROUNDS = 5  # of which the quickest counts: what else the machine does only ever adds
 CORE = "core"  # the search itself, on a task that costs nothing
 MARGIN = 0.03
 COMMAND = "python -m benchmarks.planners --write"
@@ -216,9 +217,10 @@ def speed(visits: int = 200_000) -> list[Measured]:
     """Return node visits a second and bytes a node of the core, where evaluating costs nothing."""
     import tracemalloc  # noqa: PLC0415  slows everything down once it is on
 
-    task = Free(seed=1, layers=40, width=400, branching=4)
-    visited, began = _visits(task, visits)
-    seconds = time.perf_counter() - began
+    times = []
+    for _ in range(ROUNDS):
+        visited, began = _visits(Free(seed=1, layers=40, width=400, branching=4), visits)
+        times.append((time.perf_counter() - began) / visited)
     tracemalloc.start()
     fresh = Free(seed=2, layers=40, width=400, branching=4)
     before = tracemalloc.get_traced_memory()[0]
@@ -227,7 +229,7 @@ def speed(visits: int = 200_000) -> list[Measured]:
     tracemalloc.stop()
     nodes = len(explorer.tree.nodes)
     return [
-        Measured(id="core-speed", what="time of a node visit in the search core, evaluation free", value=round(1e6 * seconds / visited, 2), unit="µs", n=visited, target=20.0),
+        Measured(id="core-speed", what=f"time of a node visit in the search core, evaluation free, the quickest of {ROUNDS} rounds", value=round(1e6 * min(times), 2), unit="µs", n=visited, target=20.0),
         Measured(id="core-memory", what="memory of a node with four actions; the task's own states, actions and observations left out", value=round(used / nodes), unit="bytes", n=nodes, target=1_000),
     ]  # fmt: skip
 
