@@ -53,7 +53,8 @@ def test_every_step_raises(name: str) -> None:
 def test_a_value_that_is_no_number(name: str, value: float) -> None:
     plan = planned(SEARCHING[name](), Graph(edges=EDGES, given={"b": value, "c": 0.5}))
     assert plan.verified
-    assert any("no number" in note for note in (plan.tree or {})["notes"])
+    noted = any("no number" in note for note in (plan.tree or {})["notes"])
+    assert noted is SEARCHING[name]().valued, "who does not go by values does not ask"
 
 
 @pytest.mark.parametrize("name", SEARCHING)
