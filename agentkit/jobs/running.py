@@ -127,9 +127,7 @@ def resume(run_dir: Path, *, budget: Budget | None = None) -> JobHandle:
         JobError: there is no job in the folder, it is running, or it was not started from a place it can be imported from.
         InvalidParams: it would not do the same any more: its plan is another one now.
     """
-    config = folder.read_json(run_dir / folder.CONFIG)
-    if config is None:
-        raise JobError(f"{run_dir}: no job was started in this folder; give the run folder itself")
+    config = _config(run_dir)
     if not config["home"]:
         raise JobError(f"{run_dir}: '{config['job']}' was run by a program of its own; run that again to go on")
     return start(_at_home(config["home"]), config["params"], run_dir=run_dir, resume="always", budget=budget)
@@ -141,9 +139,7 @@ def read(run_dir: Path) -> JobState:
     Raises:
         JobError: no job was ever started in it.
     """
-    config = folder.read_json(run_dir / folder.CONFIG)
-    if config is None:
-        raise JobError(f"{run_dir}: no job was started in this folder; give the run folder itself")
+    config = _config(run_dir)
     running = folder.is_running(run_dir)
     found = folder.read_json(run_dir / folder.RESULT)
     result = JobResult.from_json(found) if found is not None else None
@@ -279,6 +275,13 @@ def _resumes(old: Mapping[str, Any], digest: str, config: Mapping[str, Any], run
         raise InvalidParams(f"{run_dir}: cannot resume, the configuration differs: {'; '.join(changed)}")
     folder.set_aside(run_dir)
     return False
+
+
+def _config(run_dir: Path) -> dict[str, Any]:
+    config = folder.read_json(run_dir / folder.CONFIG)
+    if config is None:
+        raise JobError(f"{run_dir}: no job was started in this folder; give the run folder itself")
+    return config
 
 
 def _seed(params: Mapping[str, Any]) -> int:

@@ -81,7 +81,6 @@ class GgufModel:
         self._context: Any = C.llama_init_from_model(self._model, options)
         self._vocab = C.llama_model_get_vocab(self._model)
         self.width = int(C.llama_vocab_n_tokens(self._vocab))
-        self.trained_on = int(C.llama_model_n_ctx_train(self._model))
 
     def tokens(self, text: str) -> list[int]:
         """Return a text's tokens, without those that begin or end one."""

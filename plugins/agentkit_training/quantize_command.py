@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,7 +57,9 @@ def quantize(
     if as_json:
         document("train quantize", {"out": str(target), "status": done.status, **done.metrics})
     else:
-        _print(target, done.status, done.metrics)
+        _print(done.metrics)
+        click.echo(f"wrote {target}" if done.status == "ok" else f"{done.status}: nothing is written yet; the same command goes on", err=True)  # fmt: skip
+    click.get_current_context().exit(done.exit_code)
 
 
 def _until_stopped(work: Any, stop: threading.Event) -> Any:
@@ -76,7 +77,7 @@ def _until_stopped(work: Any, stop: threading.Event) -> Any:
         signal.signal(signal.SIGINT, before)
 
 
-def _print(target: Path, status: str, figures: Mapping[str, Any]) -> None:
+def _print(figures: Mapping[str, Any]) -> None:
     before, after = figures["bytes_before"], figures["bytes"]
     rows = [
         {
@@ -100,8 +101,3 @@ def _print(target: Path, status: str, figures: Mapping[str, Any]) -> None:
             "tokens a second": f"{figures['tokens_per_s_before']:,.0f} -> {figures['tokens_per_s']:,.0f}",
         }
     pairs(known)
-    if status == "ok":
-        click.echo(f"wrote {target}", err=True)
-    else:
-        click.echo(f"{status}: nothing is written yet; the same command goes on", err=True)
-        sys.exit(143 if status == "cancelled" else 124)

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -49,3 +54,20 @@ def test_a_file_that_is_no_model(agentkit: Any, tmp_path: Path) -> None:
     ran = agentkit("train", "quantize", str(wrong))
     assert ran.code != 0
     assert "GGUF" in ran.one_line()
+
+
+def test_ctrl_c_ends_it_after_a_window_and_says_so(agentkit: Any, tmp_path: Path) -> None:
+    text, out = tmp_path / "text.txt", tmp_path / "small.gguf"
+    text.write_text("add up the numbers in sales.txt and write the sum to total.txt, then read it again. " * 20_000)
+    command = [sys.executable, "-m", "agentkit", "train", "quantize", "sprout", "-o", str(out), "--text", str(text)]
+    environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path)}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    events = tmp_path / "agentkit" / "jobs" / "quantize-small" / "events.jsonl"
+    end = time.monotonic() + 60
+    while '"step"' not in (events.read_text() if events.exists() else "") and time.monotonic() < end:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 143, said
+    assert "the same command goes on" in said
+    assert not out.exists()
