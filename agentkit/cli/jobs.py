@@ -6,15 +6,14 @@ given by its path.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from agentkit.cli.group import ListGroup
-from agentkit.cli.output import colourful, document, json_option, pairs, say, table
+from agentkit.cli.output import document, json_option, pairs, say, table
+from agentkit.cli.progress import duration, follow_job
 from agentkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ def show(job: str, as_json: bool) -> None:
 def watch(job: str, as_json: bool) -> None:
     """Stay with a job until it has ended; Ctrl-C leaves it running."""
     folder = _folder(job)
-    _watch(folder)
+    follow_job(folder)
     _show("jobs watch", folder, as_json=as_json)
 
 
@@ -92,7 +91,7 @@ def resume(job: str, seconds: float | None, steps: int | None, watched: bool, as
         raise UsageError(f"job '{folder.name}' is done; `agentkit jobs show {folder.name}` has what it came to")
     jobs.resume(folder, budget=jobs.Budget(seconds=seconds, steps=steps))
     if watched:
-        _watch(folder)
+        follow_job(folder)
     elif not as_json:
         say(f"{folder.name} goes on; `agentkit jobs watch {folder.name}` shows how far it is")
         return
@@ -140,7 +139,7 @@ def progress(state: JobState) -> str:
         return f"step {state.step}" if state.step else "-"
     share = f"{state.step}/{state.total} ({state.step / state.total:.0%})" if state.total else f"{state.step}"
     if state.status == "running" and state.eta_s is not None:
-        share += f", {_duration(state.eta_s)} left"
+        share += f", {duration(state.eta_s)} left"
     return share
 
 
@@ -175,48 +174,3 @@ def _folder(job: str) -> Path:
     if path.is_dir():
         return path
     return _root() / pick((state.run_dir.name for state in list_jobs(_root())), job, "job", "agentkit jobs list")
-
-
-def _watch(folder: Path) -> None:
-    """Show a job's steps on stderr as they come: a bar with rate and time left on a terminal, a line each elsewhere."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from agentkit import jobs
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), TextColumn("{task.fields[figures]}"))  # fmt: skip
-    first: Mapping[str, Any] | None = None  # step of this start
-    with Progress(*columns, console=Console(stderr=True), disable=not colourful(sys.stderr)) as bar:
-        shown = bar.add_task(folder.name, total=None, rate="", figures="")
-        for event in jobs.follow(folder):
-            if event["type"] == "started":
-                first = None
-            if event["type"] != "step":
-                continue
-            if not colourful(sys.stderr):
-                say(_line(event))
-                continue
-            first = first or event
-            seconds = event["t"] - first["t"]
-            rate = f"{(event['step'] - first['step']) / seconds:.3g}/s" if seconds > 0 else ""
-            bar.update(shown, completed=event["step"], total=event.get("total"), rate=rate, figures=_figures(event))
-
-
-def _line(event: Mapping[str, Any]) -> str:
-    total = f"/{event['total']}" if event.get("total") else ""
-    left = f", {_duration(event['eta_s'])} left" if event.get("eta_s") is not None else ""
-    return f"step {event['step']}{total}  {_figures(event)}{left}"
-
-
-def _figures(event: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value:.4g}" for name, value in event.get("metrics", {}).items() if _number(value))
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

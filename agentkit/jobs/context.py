@@ -75,8 +75,8 @@ class JobContext:
         """
         now = self._clock()
         if self._step is None:
-            self._first_step = step - 1
-            self._rate.append((self._started, step - 1))
+            self._first_step = max(0, step - 1)  # step 0: what was found before the first
+            self._rate.append((self._started, self._first_step))
         self._step, self._total = step, total
         if metrics is not None:
             folder.append_line(self.run_dir / folder.METRICS, {"step": step, **metrics})

@@ -21,6 +21,7 @@ class JobPlan:
     """What a job would do and cost. `config` is everything its result depends on, resolved."""
 
     config: Mapping[str, Any]
+    flops: float = 0.0  # predicted; 0: not known
     seconds: float = 0.0  # predicted; 0: not known
     memory_bytes: int = 0
     disk_bytes: int = 0

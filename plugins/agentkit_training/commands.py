@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from agentkit.cli.output import json_option, say
+from agentkit_training.finetune.train_command import METHODS
 from agentkit_training.quantize_command import quantize
 
 __all__ = ["train"]
@@ -60,6 +61,8 @@ def train() -> None:
 
 
 train.add_command(quantize)
+for method in METHODS:
+    train.add_command(method)
 
 
 @train.group()
