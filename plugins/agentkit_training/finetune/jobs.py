@@ -45,11 +45,7 @@ def run(kind: type[TrainParams], params: Mapping[str, Any], context: JobContext)
 
     checked = kind.parse(params)
     made = context.run_dir / "model"
-    if checked.processes > 1:
-        from agentkit_training.finetune.parallel import fit_in_parallel as fit  # noqa: PLC0415
-    else:
-        from agentkit_training.finetune.training import fit  # noqa: PLC0415
-    figures = fit(checked, context.checkpoint_dir, made, context)
+    figures = _fit(checked, context, made)
     draw(context.run_dir / "metrics.jsonl", context.artifact_dir / "curves.png")
     if figures["steps"] and made.exists():
         from agentkit_training.finetune.card import write_card  # noqa: PLC0415
@@ -62,6 +58,16 @@ def run(kind: type[TrainParams], params: Mapping[str, Any], context: JobContext)
         for path in sorted(checked.out.iterdir()):
             context.artifact(path, "model")
     return figures
+
+
+def _fit(params: TrainParams, context: JobContext, made: Path) -> dict[str, Any]:
+    if params.processes > 1 or params.accelerate is not None:
+        from agentkit_training.finetune.parallel import fit_in_parallel  # noqa: PLC0415  heavy
+
+        return fit_in_parallel(params, context.checkpoint_dir, made, context)
+    from agentkit_training.finetune.training import fit  # noqa: PLC0415  heavy
+
+    return fit(params, context.checkpoint_dir, made, context)
 
 
 def _free(out: Path, *, force: bool) -> None:

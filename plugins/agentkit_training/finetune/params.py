@@ -56,6 +56,7 @@ class TrainParams(BaseModel):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     gradient_checkpointing: bool = False
     processes: Count = Field(1, description="of data-parallel training on this machine")
+    accelerate: str | None = Field(None, description="accelerate's configuration: multi_gpu, zero3, fsdp2, or a file")
     threads: Count | None = Field(None, description="a process; all cores divided by the processes")
     seed: int = Field(0, ge=0, lt=2**32)
     save_every: Count = Field(50, description="steps between checkpoints")

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import accelerate
 import datasets
 import torch
 import transformers
@@ -95,8 +97,8 @@ def _trainer(params: TrainParams, base: Base, tokenizer: Any, data: Data, folder
     known = {
         "model": model,
         "args": args,
-        "train_dataset": datasets.Dataset.from_list(data.train),
-        "eval_dataset": datasets.Dataset.from_list(data.eval) if data.eval else None,
+        "train_dataset": _dataset(data.train, folder / "train", params),
+        "eval_dataset": _dataset(data.eval, folder / "eval", params) if data.eval else None,
         "processing_class": tokenizer,
         "peft_config": None if base.adapter else lora(params, scores=scores),
         "callbacks": [*_probes(params, model, data, tokenizer), bridge],
@@ -118,6 +120,19 @@ def _trainer(params: TrainParams, base: Base, tokenizer: Any, data: Data, folder
             reward = find_reward(params.reward, list(data.train[0]))
             return trl.GRPOTrainer(**known, reward_funcs=[reward])
     raise InvalidParams(f"{type(params).__name__} is trained by nothing here")
+
+
+def _dataset(rows: list[dict[str, Any]], folder: Path, params: TrainParams) -> Any:
+    """Return rows as TRL takes them; several processes share a folder, where TRL keeps what the first one reckoned."""
+    found = datasets.Dataset.from_list(rows)
+    if params.processes == 1:
+        return found
+    state = accelerate.PartialState()  # of the arguments, which were made before
+    if state.is_main_process:
+        shutil.rmtree(folder, ignore_errors=True)
+        found.save_to_disk(folder)
+    state.wait_for_everyone()
+    return datasets.load_from_disk(folder)
 
 
 def _probes(params: TrainParams, model: Any, data: Data, tokenizer: Any) -> list[KlProbe]:
