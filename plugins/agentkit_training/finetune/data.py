@@ -12,7 +12,7 @@ from agentkit_training.finetune.bases import Base
 from agentkit_training.finetune.params import TrainParams
 from agentkit_training.finetune.rows import Kind, Row, Rows, held_out, read_rows
 
-__all__ = ["Data", "read_data", "tokens_of"]
+__all__ = ["Data", "prompt_length", "read_data", "tokens_of"]
 
 LONGEST = 1_024  # tokens of a row where nothing is said
 
@@ -92,6 +92,20 @@ def tokens_of(data: Mapping[str, Any], tokenizer: Any) -> list[list[int]]:
         if name in data:
             return [_sequence(data, name, tokenizer)]
     return [_sequence(data, "", tokenizer)]
+
+
+def prompt_length(data: Mapping[str, Any], tokenizer: Any) -> int:
+    """Return how many tokens of each of a row's sequences come before the completion; at least 1.
+
+    Of a pair without a prompt, that is what both begin with.
+    """
+    if "prompt" not in data and "chosen" in data:
+        chosen, rejected = tokens_of(data, tokenizer)
+        shorter = min(len(chosen), len(rejected))
+        return next((place for place in range(1, shorter) if chosen[place] != rejected[place]), shorter)
+    if "prompt" not in data:
+        return 1
+    return max(1, len(_sequence({"prompt": data["prompt"], "tools": data.get("tools")}, "", tokenizer)))
 
 
 def _sequence(data: Mapping[str, Any], name: str, tokenizer: Any) -> list[int]:

@@ -27,7 +27,24 @@ Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 
 
-class TrainParams(BaseModel):
+class Checked:
+    """What can be made of a job's parameters."""
+
+    @classmethod
+    def parse(cls, params: Mapping[str, Any]) -> Self:
+        """Return checked parameters.
+
+        Raises:
+            InvalidParams: names what is wrong by JSON pointer.
+        """
+        try:
+            return cls.model_validate(dict(params))  # type: ignore[attr-defined,no-any-return]  # of BaseModel, which is mixed in
+        except ValidationError as error:
+            told = "; ".join(_problem(one) for one in error.errors(include_url=False))
+            raise InvalidParams(told) from error
+
+
+class TrainParams(Checked, BaseModel):
     """What every kind of fine-tuning takes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -68,19 +85,6 @@ class TrainParams(BaseModel):
         if self.four_bit and not self.lora_rank:
             raise ValueError("four_bit: weights of 4 bits cannot be trained themselves; set lora_rank, 16 for instance")
         return self
-
-    @classmethod
-    def parse(cls, params: Mapping[str, Any]) -> Self:
-        """Return checked parameters.
-
-        Raises:
-            InvalidParams: names what is wrong by JSON pointer.
-        """
-        try:
-            return cls.model_validate(dict(params))
-        except ValidationError as error:
-            told = "; ".join(_problem(one) for one in error.errors(include_url=False))
-            raise InvalidParams(told) from error
 
 
 class SftParams(TrainParams):

@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from agentkit.errors import InvalidParams
 
-__all__ = ["Kind", "Row", "Rows", "held_out", "read_rows"]
+__all__ = ["Kind", "Row", "Rows", "held_out", "read_rows", "sort_of"]
 
 Kind = Literal["text", "preference", "prompts"]
 ROLES = ("system", "user", "assistant", "tool")
@@ -120,6 +120,23 @@ def read_rows(path: Path, kind: Kind, *, skip: bool = False) -> Rows:
     if kind == "preference":
         _not_one_sided(found)
     return found
+
+
+def sort_of(path: Path) -> Kind:
+    """Return what a file's rows are for, by the columns of the first that can be read: pairs, texts, or prompts.
+
+    Raises:
+        InvalidParams: there is no such file, or no row in it.
+    """
+    if not path.is_file():
+        raise InvalidParams(f"/data: there is no file {path}; give JSON Lines or Parquet")
+    for _, data in _parquet(path) if path.suffix == ".parquet" else _json_lines(path):
+        if isinstance(data, str):
+            continue
+        if "chosen" in data or "rejected" in data:
+            return "preference"
+        return "text" if {"messages", "text", "completion"} & data.keys() else "prompts"
+    raise InvalidParams(f"/data: {path} has no rows; give JSON Lines or Parquet")
 
 
 def held_out(rows: Rows, share: float) -> tuple[list[Row], list[Row]]:

@@ -24,7 +24,7 @@ from agentkit.errors import InvalidParams, JobError
 from agentkit_training.finetune.arguments import arguments, learning_rate, lora, precision, steps
 from agentkit_training.finetune.bases import Base, find_base, load_model, load_tokenizer
 from agentkit_training.finetune.bridge import Bridge, KlProbe, Reports, last_checkpoint, renamed
-from agentkit_training.finetune.data import Data, read_data, tokens_of
+from agentkit_training.finetune.data import Data, prompt_length, read_data, tokens_of
 from agentkit_training.finetune.params import DpoParams, GrpoParams, RewardParams, SftParams, TrainParams
 from agentkit_training.finetune.rewards import find_reward
 from agentkit_training.finetune.rows import Kind
@@ -142,8 +142,7 @@ def _probes(params: TrainParams, model: Any, data: Data, tokenizer: Any) -> list
     sequences = []
     for row in data.eval:
         whole = tokens_of(row, tokenizer)[0]
-        asked = len(tokens_of({"prompt": row["prompt"]}, tokenizer)[0]) if "prompt" in row else 1
-        sequences.append((whole, min(max(1, asked), len(whole) - 1)))
+        sequences.append((whole, min(prompt_length(row, tokenizer), len(whole) - 1)))
     reference = model if params.reference is None else load_model(find_base(params.reference))
     return [KlProbe(reference, sequences)]
 
