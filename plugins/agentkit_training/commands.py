@@ -13,6 +13,7 @@ import click
 from agentkit.cli.output import json_option, say
 from agentkit_training.finetune.train_command import METHODS
 from agentkit_training.quantize_command import quantize
+from agentkit_training.scaling_sweep_command import double, sweep
 
 __all__ = ["train"]
 
@@ -77,6 +78,10 @@ def scaling() -> None:
     agentkit train scaling predict 70B 1.4T --law fit.json
     agentkit train scaling allocate 1e21 1e22 --law fit.json
     """
+
+
+scaling.add_command(sweep)
+scaling.add_command(double)
 
 
 @scaling.command("fit")
