@@ -1,4 +1,4 @@
-"""Write a Llama as GGUF: the project's one GGUF writer.
+"""Write the project's own Llama as GGUF; `export` does so for folders of transformers, with what is shared from here.
 
 Guarantees: llama.cpp gives the logits of the PyTorch model (`quantize.parity` measures it) and the
 ids of the tokenizer; contents are F32 or F16 as asked; the file says that it speaks `plain/1`, what
@@ -23,7 +23,7 @@ from agentkit.engine.dialects.plain import CONTROL_TOKENS
 from agentkit_training.llama import Llama, LlamaConfig, rope_factors
 from agentkit_training.tokenizer import TextTokenizer
 
-__all__ = ["ModelCard", "write_gguf"]
+__all__ = ["ModelCard", "interleave", "write_card", "write_gguf"]
 
 PAD, BOS, END = 0, 1, 2
 
@@ -58,7 +58,8 @@ def write_gguf(
         raise ValueError(f"{tokenizer.size} tokens do not fit a vocabulary of {model.config.vocab}")
     partial = path.with_name(path.name + ".partial")
     writer = gguf.GGUFWriter(partial, "llama")
-    _describe(writer, model.config, card or ModelCard(), dtype)
+    write_card(writer, card or ModelCard())
+    _describe(writer, model.config, dtype)
     _add_tokenizer(writer, tokenizer, model.config.vocab)
     for name, tensor in _tensors(model):
         wide = tensor.ndim == 1 or dtype == "f32"
@@ -71,7 +72,8 @@ def write_gguf(
     return path
 
 
-def _describe(writer: gguf.GGUFWriter, config: LlamaConfig, card: ModelCard, dtype: Literal["f32", "f16"]) -> None:
+def write_card(writer: gguf.GGUFWriter, card: ModelCard) -> None:
+    """Put what a file says of itself among its keys."""
     writer.add_name(card.name)
     writer.add_license(card.licence)
     if card.description:
@@ -81,6 +83,9 @@ def _describe(writer: gguf.GGUFWriter, config: LlamaConfig, card: ModelCard, dty
     writer.add_float32("agentkit.ranker_weight", card.ranker_weight)
     if card.chat_template:
         writer.add_chat_template(card.chat_template)
+
+
+def _describe(writer: gguf.GGUFWriter, config: LlamaConfig, dtype: Literal["f32", "f16"]) -> None:
     kinds = {"f32": gguf.LlamaFileType.ALL_F32, "f16": gguf.LlamaFileType.MOSTLY_F16}
     writer.add_file_type(kinds[dtype])
     writer.add_vocab_size(config.vocab)
@@ -124,8 +129,8 @@ def _tensors(model: Llama) -> Iterator[tuple[str, NDArray[np.float32]]]:
         ours, theirs = f"blocks.{index}.", f"blk.{index}."
         yield theirs + "attn_norm.weight", state[ours + "attention_norm.weight"]
         yield theirs + "ffn_norm.weight", state[ours + "feed_norm.weight"]
-        queries = _interleave(state[ours + "attention.q.weight"], config.heads)
-        keys = _interleave(state[ours + "attention.k.weight"], config.kv_heads)
+        queries = interleave(state[ours + "attention.q.weight"], config.heads)
+        keys = interleave(state[ours + "attention.k.weight"], config.kv_heads)
         yield theirs + "attn_q.weight", queries
         yield theirs + "attn_k.weight", keys
         yield theirs + "attn_v.weight", state[ours + "attention.v.weight"]
@@ -139,8 +144,12 @@ def _array(tensor: Tensor) -> NDArray[np.float32]:
     return array
 
 
-def _interleave(weight: NDArray[np.float32], heads: int) -> NDArray[np.float32]:
-    """Undo the rotate-half layout: llama.cpp turns neighbouring rows."""
-    rows, columns = weight.shape
-    halves = weight.reshape(heads, 2, rows // heads // 2, columns)
-    return np.ascontiguousarray(halves.swapaxes(1, 2).reshape(rows, columns))
+def interleave(rows: NDArray[np.float32], heads: int) -> NDArray[np.float32]:
+    """Undo the rotate-half layout of queries and keys: llama.cpp turns neighbouring rows.
+
+    Args:
+        rows: a weight, or a bias, [heads * head width, ...].
+        heads: how many heads they are.
+    """
+    halves = rows.reshape(heads, 2, len(rows) // heads // 2, *rows.shape[1:])
+    return np.ascontiguousarray(halves.swapaxes(1, 2).reshape(rows.shape))
