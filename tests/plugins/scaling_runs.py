@@ -1,11 +1,14 @@
-"""Runs made from a law: sizes about the optimum of each budget, with noise on the loss."""
+"""What scaling laws are tested on: runs made from a law, sizes about the optimum of each budget; and prose of random words."""
 
 from __future__ import annotations
+
+import random
 
 import numpy as np
 
 from agentkit_training.scaling import Law, Run
 
+WORDS = ["the", "loss", "falls", "with", "data", "and", "size", "until", "none", "is", "left", "of", "what", "can", "go"]
 BUDGETS = tuple(float(flops) for flops in np.geomspace(1e18, 1e22, 5))
 
 
@@ -28,3 +31,12 @@ def made(
             loss = law.predict(params, tokens, unique) * np.exp(noise * rng.standard_normal())
             runs.append(Run(float(params), float(tokens), float(loss), unique))
     return runs
+
+
+def prose(size: int, seed: int = 0) -> bytes:
+    """Different passages of random words, `size` bytes or a little more."""
+    chance, passages, length = random.Random(seed), list[str](), 0
+    while length < size:
+        passages.append(" ".join(chance.choices(WORDS, k=30)))
+        length += len(passages[-1]) + 2
+    return "\n\n".join(passages).encode()

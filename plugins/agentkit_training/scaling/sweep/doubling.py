@@ -33,7 +33,7 @@ from agentkit_training.scaling.sweep.pictures import plot_doubling
 from agentkit_training.scaling.sweep.texts import Text, read_text
 from agentkit_training.scaling.using import predict
 
-__all__ = ["DOUBLE", "DOUBLINGS", "SMALLEST", "TOKENS", "Doubled", "compared"]
+__all__ = ["DOUBLE", "DOUBLINGS", "SMALLEST", "TOKENS", "Doubled", "cells_of", "compared"]
 
 TOKENS, SMALLEST, DOUBLINGS = 1e6, 12_500, 5
 MOST_DOUBLINGS = 12
@@ -78,13 +78,15 @@ def plan(params: Mapping[str, Any]) -> JobPlan:
         MissingDependency: the extra `train` is not installed.
     """
     text, law = read_text(params.get("text")), _law(params)
-    return plan_for(_cells(params, text), text, count(params, "workers", 1, MOST_WORKERS), {"law": law.law.constants()})
+    return plan_for(
+        cells_of(params, text), text, count(params, "workers", 1, MOST_WORKERS), {"law": law.law.constants()}
+    )
 
 
 def run(params: Mapping[str, Any], context: JobContext) -> Mapping[str, Any]:
     """Train every size that is not done, compare with the law, and return the figures."""
     text, found = read_text(params.get("text")), _law(params)
-    cells = _cells(params, text)
+    cells = cells_of(params, text)
     made = made_all(cells, text, count(params, "workers", 1, MOST_WORKERS), context)
     if made is None:
         return {}
@@ -139,7 +141,8 @@ def _mean_factor(rows: Sequence[Doubled]) -> float | None:
     return float((last.term / first.term) ** (1 / math.log2(last.params / first.params)))
 
 
-def _cells(params: Mapping[str, Any], text: Text) -> list[Cell]:
+def cells_of(params: Mapping[str, Any], text: Text) -> list[Cell]:
+    """Return the cells, the smallest first."""
     smallest, tokens = number(params, "smallest", SMALLEST), number(params, "tokens", TOKENS)
     doublings, seed = count(params, "doublings", DOUBLINGS, MOST_DOUBLINGS), seed_of(params)
     cells = [cell_for(smallest * 2**n, text, seed=seed, tokens=tokens) for n in range(doublings + 1)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -72,6 +72,11 @@ def plot_doubling(rows: Sequence[Doubled], law: Chinchilla, tokens: float, path:
     axes.axhline(law.E, color="0.7", linestyle=":", linewidth=1, label="E")
     axes.set(xscale="log", xlabel="parameters N, head included", ylabel="held-out loss, nats per token")
     axes.set_title(f"N doubled at D = {tokens:.3g} tokens")
-    axes.secondary_yaxis("right", functions=(np.exp, np.log)).set_ylabel("perplexity")
+    axes.secondary_yaxis("right", functions=(np.exp, _log)).set_ylabel("perplexity")
     axes.legend(fontsize="small", frameon=False)
     figure.savefig(path, format="png", dpi=DPI)
+
+
+def _log(values: Any) -> Any:
+    """Return the logarithm; matplotlib asks for that of an empty axis as well, which ends at 0."""
+    return np.log(np.maximum(values, 1e-9))

@@ -25,9 +25,10 @@ from agentkit_training.scaling.sweep.making import (
     seed_of,
 )
 from agentkit_training.scaling.sweep.pictures import plot_budgets
+from agentkit_training.scaling.sweep.shapes import SMALLEST
 from agentkit_training.scaling.sweep.texts import Text, read_text
 
-__all__ = ["BUDGETS", "FIT", "ISOFLOP", "RUNS", "SWEEP", "sizes_about"]
+__all__ = ["BUDGETS", "FIT", "ISOFLOP", "RUNS", "SWEEP", "cells_of", "sizes_about"]
 
 BUDGETS = (1e11, 3e11, 1e12)  # FLOPs
 SIZES = 5
@@ -39,7 +40,9 @@ TOY = "these are models of bytes with {least:,} to {most:,} parameters: the expo
 
 def sizes_about(budget: float, sizes: int = SIZES) -> list[float]:
     """Return sizes spread evenly, in their logarithm, about the best one of a budget of FLOPs."""
-    return [float(size) for size in MIDDLE * math.sqrt(budget) * np.geomspace(LEAST, MOST, sizes)]
+    middle = MIDDLE * math.sqrt(budget)
+    least = max(LEAST * middle, SMALLEST)
+    return [float(size) for size in np.geomspace(least, max(MOST * middle, 4 * least), sizes)]
 
 
 def plan(params: Mapping[str, Any]) -> JobPlan:
@@ -53,14 +56,14 @@ def plan(params: Mapping[str, Any]) -> JobPlan:
         MissingDependency: the extra `train` is not installed.
     """
     text = read_text(params.get("text"))
-    cells = _cells(params, text)
+    cells = cells_of(params, text)
     return plan_for(cells, text, count(params, "workers", 1, MOST_WORKERS), {})
 
 
 def run(params: Mapping[str, Any], context: JobContext) -> Mapping[str, Any]:
     """Train every cell that is not done, write runs.csv, fit the law and draw it; return the figures."""
     text = read_text(params.get("text"))
-    cells = _cells(params, text)
+    cells = cells_of(params, text)
     made = made_all(cells, text, count(params, "workers", 1, MOST_WORKERS), context)
     if made is None:
         return {}
@@ -79,7 +82,7 @@ def run(params: Mapping[str, Any], context: JobContext) -> Mapping[str, Any]:
     return {**figures, **_fitted(found, made, context)}
 
 
-def _cells(params: Mapping[str, Any], text: Text) -> list[Cell]:
+def cells_of(params: Mapping[str, Any], text: Text) -> list[Cell]:
     """Return the cells, by budget and size; sizes that come to the same shape are one."""
     seed, given = seed_of(params), numbers(params, "sizes", ())
     cells = {

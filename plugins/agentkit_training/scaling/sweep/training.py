@@ -24,7 +24,7 @@ from agentkit.jobs import write_atomic
 from agentkit_training.llama import Llama
 from agentkit_training.scaling.sweep.cells import Cell
 
-__all__ = ["Trainer", "ids", "measure", "train"]
+__all__ = ["Trainer", "ids", "measure", "share_of_rate", "starts", "train"]
 
 BETAS = (0.9, 0.99)  # small batches want a long memory of the second moment (Porian et al. 2024)
 CLIP = 1.0
@@ -102,11 +102,11 @@ def train(
     if checkpoint.exists():
         trainer.load(checkpoint)
     saved = told = time.monotonic()
-    for starts in islice(_starts(cell, len(text)), trainer.done, cell.steps):
+    for first in islice(starts(cell, len(text)), trainer.done, cell.steps):
         if stop():
             trainer.save(checkpoint)
             return None
-        trainer.step(_rows(text, starts, cell.config.context))
+        trainer.step(_rows(text, first, cell.config.context))
         now = time.monotonic()
         if now - told >= REPORT_S:
             told = now
@@ -150,15 +150,14 @@ def _rows(text: Tensor, starts: Tensor, context: int) -> Tensor:
     return text[starts[:, None] + torch.arange(context + 1)]
 
 
-def _starts(cell: Cell, size: int) -> Iterator[Tensor]:
+def starts(cell: Cell, size: int) -> Iterator[Tensor]:
     """Yield where the sequences of each step begin: each time through the text in another order and from another offset."""
-    context, epoch, left = cell.config.context, 0, torch.empty(0, dtype=torch.long)
+    context, left = cell.config.context, torch.empty(0, dtype=torch.long)
+    chance = torch.Generator().manual_seed(cell.seed)
     while True:
         while len(left) < cell.rows:
-            chance = torch.Generator().manual_seed(cell.seed + 2**32 * epoch)
             offset = int(torch.randint(context, (), generator=chance)) if size > 2 * context else 0
             count = (size - 1 - offset) // context
             left = torch.cat((left, torch.randperm(count, generator=chance) * context + offset))
-            epoch += 1
         yield left[: cell.rows]
         left = left[cell.rows :]
