@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from agentkit.cli.output import json_option, say
+from agentkit_training.export_command import export_gguf, merge_adapter
 from agentkit_training.finetune.train_command import METHODS
 from agentkit_training.quantize_command import quantize
 from agentkit_training.scaling_sweep_command import double, sweep
@@ -62,6 +63,8 @@ def train() -> None:
 
 
 train.add_command(quantize)
+train.add_command(export_gguf)
+train.add_command(merge_adapter)
 for method in METHODS:
     train.add_command(method)
 

@@ -226,3 +226,19 @@ def test_a_byte_without_a_token_is_an_error(tmp_path: Path) -> None:
     inner = Tokenizer(models.BPE(vocab=vocab, merges=[], byte_fallback=True, unk_token="<unk>"))
     inner.normalizer = normalizers.Replace(" ", "▁")
     refused(PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="<unk>"), tmp_path, "tokens for 1 bytes")
+
+
+def test_marks_for_training_are_not_in_the_template(tmp_path: Path) -> None:
+    """Transformers' `generation` tag is no tag elsewhere; what stands around it stays as it was."""
+    import jinja2
+
+    tokenizer = make.byte_level(GPT2)
+    plain = "{% for m in messages %} {%- if true -%} {{ m }} {%- endif -%} \n{% endfor %}"
+    tokenizer.chat_template = plain.replace("if true", "generation").replace("endif", "endgeneration")
+    found, _ = vocabulary(tokenizer, tmp_path)
+    assert isinstance(found.template, str)
+    render = jinja2.Environment().from_string
+    assert render(found.template).render(messages=["a", "b"]) == render(plain).render(messages=["a", "b"])
+    tokenizer.chat_template = {"default": plain, "tool_use": "x"}
+    found, _ = vocabulary(tokenizer, tmp_path / "two")
+    assert found.template == [{"name": "default", "template": plain}, {"name": "tool_use", "template": "x"}]

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import AutoConfig
@@ -67,7 +68,7 @@ class ModelFolder:
             raise ModelFileError(f"{path}: its weights are quantised already; give the folder of the float weights")
         try:
             self.config: Any = AutoConfig.from_pretrained(path, local_files_only=True)
-        except (ValueError, TypeError, KeyError, OSError) as error:
+        except (ValueError, TypeError, KeyError, OSError, StrictDataclassError) as error:
             raise ModelFileError(f"{path / 'config.json'}: transformers cannot read it ({error}); mend it") from error
         self.shape: Shape = shape_of(self.config, self.architecture, path / "config.json")
 

@@ -24,6 +24,7 @@ from agentkit_training.export.pretokenizers import pre_name
 __all__ = ["Vocabulary", "load_tokenizer", "vocabulary_of", "write_vocabulary"]
 
 BYTE = re.compile(r"<0x[0-9A-F]{2}>")
+MARK = re.compile(r"\{%(-?)\s*(end)?generation\s*(-?)%\}")  # around what the model itself says
 SPARED = (
     "Metaspace puts no space before a text that begins with one, nor with all schemes after a control token, and llama.cpp does both; "
     'with "tokenizer_class": "PreTrainedTokenizerFast" in tokenizer_config.json transformers takes tokenizer.json as it stands, and '
@@ -278,6 +279,9 @@ def _first(*values: object) -> int | None:
 
 
 def _template(template: object) -> Any:
+    """Return a chat template, or several by name, without the marks that only training heeds."""
     if isinstance(template, dict):
-        return [{"name": name, "template": text} for name, text in template.items()]
-    return template or None
+        return [{"name": name, "template": _template(text)} for name, text in template.items()]
+    if not isinstance(template, str) or not template:
+        return None
+    return MARK.sub(lambda found: f"{{%{found[1]} {'endif' if found[2] else 'if true'} {found[3]}%}}", template)

@@ -141,7 +141,7 @@ def encoded(array: NDArray[np.float32], kind: Any, name: str) -> NDArray[Any]:
         raise ModelFileError(f"{name} holds NaN or infinity; the model is damaged, take an earlier checkpoint")
     if kind == Q.F32:
         return array
-    if kind == Q.F16 and float(np.abs(array).max(initial=0.0)) > float(np.finfo(np.float16).max):
+    if kind == Q.F16 and max(float(array.max()), -float(array.min())) > float(np.finfo(np.float16).max):
         raise ModelFileError(f"{name} holds numbers beyond 65504, which f16 has not; export it as bf16 or f32")
     found: NDArray[Any] = gguf.quants.quantize(array, kind)
     return found
