@@ -37,13 +37,20 @@ NAMES = {
     **{f"attention.{one}.": f"self_attn.{one}_proj." for one in "qkvo"},
     **{f"feed.{one}.": f"mlp.{one}_proj." for one in ("gate", "up", "down")},
 }
-CARD = ModelCard(chat_template=TEMPLATE, ranker_weight=0.5)
+MARKED = TEMPLATE.replace(
+    "<assistant>\n{%- if message.tool_calls -%}", "<assistant>\n{%- generation -%}\n{%- if message.tool_calls -%}"
+).replace(
+    "<end>\n{%- elif message.role == 'tool' -%}", "<end>\n{%- endgeneration -%}\n{%- elif message.role == 'tool' -%}"
+)
+"""The template, saying what the assistant wrote: transformers' `generation` blocks, which other programs do not know."""
+CARD = ModelCard(chat_template=MARKED, ranker_weight=0.5)
 
 
 def sprout_folder() -> Path:
     """Return the folder of the shipped sprout, made in the cache the first time (10 MB)."""
     floats = WEIGHTS / "sprout-f16.safetensors"
-    stamp = hashlib.sha256(floats.read_bytes() + (WEIGHTS / "tokenizer.json").read_bytes()).hexdigest()[:12]
+    parts = (floats.read_bytes(), (WEIGHTS / "tokenizer.json").read_bytes(), repr((SPROUT, CARD)).encode())
+    stamp = hashlib.sha256(b"".join(parts)).hexdigest()[:12]
     folder = settings.cache_dir() / "hf" / f"sprout-{stamp}"
     if not (folder / "config.json").exists():
         folder.parent.mkdir(parents=True, exist_ok=True)

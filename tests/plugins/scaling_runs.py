@@ -8,7 +8,23 @@ import numpy as np
 
 from agentkit_training.scaling import Law, Run
 
-WORDS = ["the", "loss", "falls", "with", "data", "and", "size", "until", "none", "is", "left", "of", "what", "can", "go"]
+WORDS = [
+    "the",
+    "loss",
+    "falls",
+    "with",
+    "data",
+    "and",
+    "size",
+    "until",
+    "none",
+    "is",
+    "left",
+    "of",
+    "what",
+    "can",
+    "go",
+]
 BUDGETS = tuple(float(flops) for flops in np.geomspace(1e18, 1e22, 5))
 
 

@@ -281,12 +281,18 @@ def _alike(data: Mapping[str, Any], *names: str) -> str:
 
 def _not_one_sided(found: Rows) -> None:
     """Refuse preferences that only say of one text that it is better, or worse, than all others."""
+    if "prompt" not in found.columns or _different(found, "prompt") < 2:
+        return
     for name in ("chosen", "rejected"):
-        if len(found.rows) > 1 and len({json.dumps(row.data[name]) for row in found.rows}) == 1:
+        if _different(found, name) == 1:
             raise InvalidParams(
                 f"/data: {found.path}: `{name}` is the same text in all {len(found.rows)} rows, so that the model would learn "
                 "that text and nothing else; give answers to each prompt"
             )
+
+
+def _different(found: Rows, name: str) -> int:
+    return len({json.dumps(row.data[name]) for row in found.rows})
 
 
 def _refuse(path: Path, bad: Iterable[str], total: int, left: int, *, skip: bool) -> None:

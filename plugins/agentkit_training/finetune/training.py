@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,22 +64,24 @@ def fit(
     """
     torch.set_num_threads(params.threads or max(1, (os.cpu_count() or 1) // params.processes))
     torch.manual_seed(params.seed)  # a reward model's head is new
+    os.environ["TQDM_DISABLE"] = "1"  # read by TRL
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
     base = find_base(params.model)
     tokenizer = load_tokenizer(base)
     data = read_data(params, KINDS[type(params)], base, tokenizer)
     bridge = Bridge(reports, agree)
-    trainer = _trainer(params, base, tokenizer, data, checkpoints, bridge)
     last = last_checkpoint(checkpoints)
-    if last is not None:
-        trainer.args.eval_on_start = False  # it was made by the first start
-    with _full_disk(checkpoints):
+    with _full_disk(checkpoints), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)  # TRL's own use of it
+        trainer = _trainer(params, base, tokenizer, data, checkpoints, bridge)
+        trainer.remove_callback(transformers.PrinterCallback)  # stdout is not for progress
+        if last is not None:
+            trainer.args.eval_on_start = False  # it was made by the first start
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
         done = trainer.state.global_step >= trainer.state.max_steps
         if done:
-            trainer.save_model(str(out))
-            (out / "training_args.bin").unlink(missing_ok=True)  # a pickle, and of no use to who gets the model
+            _save(trainer, out)
     return _figures(params, trainer.state, data, done=done)
 
 
@@ -120,6 +123,14 @@ def _trainer(params: TrainParams, base: Base, tokenizer: Any, data: Data, folder
             reward = find_reward(params.reward, list(data.train[0]))
             return trl.GRPOTrainer(**known, reward_funcs=[reward])
     raise InvalidParams(f"{type(params).__name__} is trained by nothing here")
+
+
+def _save(trainer: Any, out: Path) -> None:
+    """Write what was trained, and nothing that only training needs."""
+    if "ref" in getattr(trainer.model, "peft_config", {}):
+        trainer.model.delete_adapter("ref")  # TRL's copy of an adapter that is trained further
+    trainer.save_model(str(out))
+    (out / "training_args.bin").unlink(missing_ok=True)  # a pickle
 
 
 def _dataset(rows: list[dict[str, Any]], folder: Path, params: TrainParams) -> Any:
