@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from agentkit.cli.output import colourful, document, json_option, pairs, say, table
+from agentkit.cli.output import document, json_option, pairs, say, table
+from agentkit.cli.progress import plan_text, run_job
 
 if TYPE_CHECKING:
-    from agentkit.jobs import Job, JobPlan, JobResult
+    from agentkit.jobs import Job, JobResult
 
 __all__ = ["double", "sweep"]
 
@@ -47,7 +45,7 @@ def shared(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--workers", type=click.IntRange(1, 64), default=DEFAULT_WORKERS, show_default=True, metavar="N", help="Processes, of one thread each; the results do not depend on them."),
         click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="What each cell's own seed is made from."),
         click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER", help="The job's folder. Default: one among agentkit's jobs."),
-        click.option("--dry-run", is_flag=True, help="Only say what it would train and cost."),
+        click.option("--plan", "planned", is_flag=True, help="Say what it would train and cost, and do nothing."),
         json_option,
     )  # fmt: skip
     for option in reversed(options):
@@ -71,7 +69,7 @@ def sweep(budgets: list[float] | None, sizes: list[float] | None, out: Path | No
 
     \b
     agentkit train scaling sweep
-    agentkit train scaling sweep --dry-run
+    agentkit train scaling sweep --plan
     agentkit train scaling sweep --text book.txt --budgets 1e11,3e11,1e12,3e12 --sizes 20K,50K,120K,300K --out book
     agentkit train scaling predict 200K 2M --law book/artifacts/fit.json
     """
@@ -161,20 +159,25 @@ def _job(module: str, name: str) -> Job:
 def _do(
     name: str, job: Job, params: Mapping[str, Any], folder: Path, chosen: Mapping[str, Any], show: Callable[..., None]
 ) -> None:
-    """Run a job where it is not only to be planned, and print what it came to."""
-    from agentkit import jobs
+    """Say what a job would cost; run it where that is not all, and print what it came to."""
     from agentkit.errors import JobError
 
-    command, plan = f"train scaling {name}", job.plan(params)
-    if chosen["dry_run"]:
-        _show_plan(command, plan, chosen["as_json"])
+    command, plan = f"train scaling {name}", asdict(job.plan(params))
+    if chosen["planned"]:
+        if chosen["as_json"]:
+            document(f"{command} --plan", plan)
+        else:
+            pairs(
+                {
+                    "models": len(plan["config"]["cells"]),
+                    "backend": plan["backend"],
+                    "why": plan["why"],
+                    "costs": plan_text(plan),
+                }
+            )
         return
-    say(f"{_sum(plan)}; in {folder}")
-    stop = threading.Event()
-    with _stopping(stop), _Watch(folder) as watch:
-        done = jobs.run(job, params, run_dir=folder, cancelled=stop)
-    if not watch.started:
-        say("trained before; this is what it came to")
+    say(f"{len(plan['config']['cells'])} models, {plan_text(plan)}; in {folder}")
+    done = run_job(job, params, folder)
     if done.status == "failed":
         raise JobError(f"{done.error}; `agentkit jobs show {folder}` has more")
     if chosen["as_json"]:
@@ -186,111 +189,6 @@ def _do(
     if done.status != "ok":
         say(f"{done.status}: the same command goes on from here")
     click.get_current_context().exit(done.exit_code)
-
-
-def _sum(plan: JobPlan) -> str:
-    cells, flops = plan.config["cells"], plan.config["flops"]
-    return f"{len(cells)} models, {flops:.2g} FLOPs, about {plan.seconds / 60:.1f} min, {plan.memory_bytes / 1e9:.1f} GB of memory"
-
-
-def _show_plan(command: str, plan: JobPlan, as_json: bool) -> None:
-    if as_json:
-        document(command, plan)
-        return
-    pairs(
-        {
-            "models": len(plan.config["cells"]),
-            "training FLOPs": f"{plan.config['flops']:.3g}",
-            "time": f"about {plan.seconds / 60:.1f} min on this machine, from a probe",
-            "memory": f"{plan.memory_bytes / 1e6:.0f} MB",
-            "disk": f"{plan.disk_bytes / 1e6:.0f} MB",
-            "backend": f"{plan.backend}: {plan.why}",
-        }
-    )
-
-
-@contextmanager
-def _stopping(stop: threading.Event) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM set `stop`."""
-    import signal
-
-    def ask(number: int, frame: object) -> None:
-        stop.set()
-        say("stopping after this step; the same command goes on from there")
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-class _Watch:
-    """Shows on stderr what a job in this process does: a bar on a terminal, a line for each model elsewhere."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.began, self.events = folder, time.time(), folder / "events.jsonl"
-        self.before, self.over, self.started = self._mark(), threading.Event(), False
-        self.thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> _Watch:
-        self.thread.start()
-        return self
-
-    def __exit__(self, *ended: object) -> None:
-        self.over.set()
-        self.thread.join()
-
-    def _mark(self) -> tuple[int, int] | None:
-        found = self.events.stat() if self.events.exists() else None
-        return None if found is None else (found.st_mtime_ns, found.st_size)
-
-    def _watch(self) -> None:
-        """Wait until the job has begun, which also means that it holds its folder, and draw it."""
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-        from agentkit import jobs
-
-        while self._mark() in (self.before, None):
-            if self.over.wait(0.05):
-                return
-        self.started = True
-        fields = [TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), TextColumn("{task.fields[figures]}")]
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), *fields)
-        console = Console(stderr=True)
-        with Progress(*columns, console=console, disable=not colourful(sys.stderr), transient=True) as bar:
-            shown, first = bar.add_task("training", total=None, rate="", figures=""), None
-            for event in jobs.follow(self.folder):
-                if event["t"] < self.began:
-                    continue
-                if event["type"] == "cell":
-                    console.print(_model(event), highlight=False, soft_wrap=True)
-                elif event["type"] == "step":
-                    first = first or event
-                    bar.update(
-                        shown,
-                        completed=event["step"],
-                        total=event["total"],
-                        rate=_rate(first, event),
-                        figures=_models(event),
-                    )
-
-
-def _model(event: Mapping[str, Any]) -> str:
-    return f"N = {event['params']:,} on D = {event['tokens']:,} tokens: loss {event['loss']:.4f}"
-
-
-def _rate(first: Mapping[str, Any], event: Mapping[str, Any]) -> str:
-    """Return how fast it goes; a step of the job is 1e9 FLOPs."""
-    seconds = event["t"] - first["t"]
-    return f"{(event['step'] - first['step']) / seconds:.3g} GFLOP/s" if seconds > 0 else ""
-
-
-def _models(event: Mapping[str, Any]) -> str:
-    done = event["metrics"].get("cells")
-    return "" if done is None else f"{done} models"
 
 
 def _show_sweep(done: JobResult, folder: Path) -> None:

@@ -78,7 +78,7 @@ def test_flops_are_those_that_trl_counts() -> None:
 
 @pytest.mark.parametrize("budget", BUDGETS)
 def test_a_budget_is_spent_and_six_n_d_is_not_what_it_is(budget: float) -> None:
-    """6ND leaves out attention, a tenth to a third at this size; parameters outside the embedding alone are off by nearly a half."""
+    """6ND leaves out attention, a tenth to a third at this size; without the embedding two fifths and more are missing."""
     text = Text("long", b"a" * 2_000_000, b"b" * 1_000)
     for size in sizes_about(budget):
         cell = cell_for(size, text, seed=0, budget=budget)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +18,7 @@ pytest.importorskip("matplotlib")
 
 from agentkit.cli import main  # noqa: E402
 from agentkit.errors import InvalidParams, JobError, UsageError  # noqa: E402
-from agentkit.jobs import JobHandle, JobResult, run, start  # noqa: E402
+from agentkit.jobs import Budget, JobResult, run, start  # noqa: E402
 from agentkit_training.scaling import Chinchilla, fit, load_fit, read_runs, save_fit  # noqa: E402
 from agentkit_training.scaling.sweep.doubling import DOUBLE  # noqa: E402
 from agentkit_training.scaling.sweep.doubling import cells_of as doubled_cells_of  # noqa: E402
@@ -87,36 +86,30 @@ def test_two_workers_and_another_order_give_the_same_bytes(
 def test_stopped_and_killed_in_the_middle_gives_the_same_bytes(
     whole: tuple[JobResult, Path], text: Path, tmp_path: Path
 ) -> None:
-    """Ctrl-C in the middle, then SIGKILL, then to the end: each in a process of its own."""
-
-    def begun() -> JobHandle:
-        """Start it, and wait until it tells of its first step."""
-        events = tmp_path / "events.jsonl"
-        before = events.read_text().count('"type": "step"') if events.exists() else 0
-        handle = start(SWEEP, micro(text), run_dir=tmp_path)
-        until = time.monotonic() + 90
-        while not events.exists() or events.read_text().count('"type": "step"') == before:
-            assert time.monotonic() < until
-            time.sleep(0.01)
-        return handle
+    """Its budget used up in the middle, then SIGKILL in a process of its own, then to the end."""
 
     def left(suffix: str) -> int:
         return len(list((tmp_path / "checkpoints").glob(f"n*{suffix}")))
 
-    handle = begun()
-    assert handle.process is not None
-    handle.process.send_signal(signal.SIGINT)
-    assert handle.wait(60).status == "cancelled"
-    assert left(".pt") + left(".json") >= 1
+    def told() -> int:
+        return (tmp_path / "events.jsonl").read_text().count('"type": "step"')
 
-    handle = begun()
+    assert run(SWEEP, micro(text), run_dir=tmp_path, budget=Budget(steps=1)).status == "budget_exhausted"
+    assert 1 <= left(".pt") + left(".json") < 4
+
+    before = told()
+    handle = start(SWEEP, micro(text), run_dir=tmp_path)
+    until = time.monotonic() + 90
+    while told() == before:
+        assert time.monotonic() < until
+        time.sleep(0.01)
     assert handle.process is not None
     handle.process.kill()
     with pytest.raises(JobError, match="status -9 and no result"):
         handle.wait(60)
     assert left(".json") < 4
 
-    assert start(SWEEP, micro(text), run_dir=tmp_path).wait(100).status == "ok"
+    assert run(SWEEP, micro(text), run_dir=tmp_path).status == "ok"
     assert (tmp_path / "artifacts" / "runs.csv").read_bytes() == (whole[1] / "artifacts" / "runs.csv").read_bytes()
     assert left(".pt") == 0
 
@@ -327,7 +320,7 @@ def test_a_plan_trains_nothing(text: Path, tmp_path: Path, said: Any) -> None:
         str(text),
         "--out",
         str(tmp_path / "out"),
-        "--dry-run",
+        "--plan",
     )
     code, out, err = said(*words)
     assert (code, err) == (0, "")

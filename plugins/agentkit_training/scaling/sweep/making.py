@@ -68,7 +68,8 @@ def plan_for(cells: Sequence[Cell], text: Text, workers: int, config: Mapping[st
             raise MissingDependency(f"a sweep needs {library}: pip install 'agentkit-local[train]'")
     size, crew = len(text.train) + len(text.held_out), min(workers, len(cells))
     return JobPlan(
-        config={**config, "text": text.digest, "cells": [cell.key for cell in cells], "flops": sum(cell.flops for cell in cells)},
+        config={**config, "text": text.digest, "cells": [cell.key for cell in cells]},
+        flops=sum(cell.flops for cell in cells),
         seconds=costs.seconds(cells, crew),
         memory_bytes=costs.memory_bytes(cells, crew, size),
         disk_bytes=costs.disk_bytes(cells, crew, size),
@@ -104,7 +105,7 @@ def made_all(cells: Sequence[Cell], text: Text, workers: int, context: JobContex
     )  # fmt: skip
     if any(not result_of(folder, cell.key).exists() for cell in cells):
         return None
-    context.step(total, total, phase="train")
+    context.step(total, total, {"cells": len(cells)}, phase="train")
     return [_read(cell, folder) for cell in cells]
 
 

@@ -71,6 +71,8 @@ def plot_doubling(rows: Sequence[Doubled], law: Chinchilla, tokens: float, path:
     axes.axhline(law.E + law.B * tokens**-law.beta, color="0.4", linestyle="--", linewidth=1, label="E + B / D^beta")
     axes.axhline(law.E, color="0.7", linestyle=":", linewidth=1, label="E")
     axes.set(xscale="log", xlabel="parameters N, head included", ylabel="held-out loss, nats per token")
+    axes.set_xticks(sizes, [f"{size / 1e3:.3g} K" for size in sizes])
+    axes.minorticks_off()
     axes.set_title(f"N doubled at D = {tokens:.3g} tokens")
     axes.secondary_yaxis("right", functions=(np.exp, _log)).set_ylabel("perplexity")
     axes.legend(fontsize="small", frameon=False)
