@@ -98,7 +98,7 @@ def byte_level(
     inner.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     _train(inner, trainers.BpeTrainer(vocab_size=size, special_tokens=list(special), initial_alphabet=alphabet))
-    return _wrapped(inner)
+    return wrapped(inner)
 
 
 def sentencepiece(size: int = 620, *, scheme: str = "") -> PreTrainedTokenizerFast:
@@ -126,7 +126,7 @@ def sentencepiece(size: int = 620, *, scheme: str = "") -> PreTrainedTokenizerFa
         fuse_unk=True,
     )
     inner.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in ("<unk>", *SPECIAL)])
-    return _wrapped(inner, unk_token="<unk>")
+    return wrapped(inner, unk_token="<unk>")
 
 
 def unigram(size: int = 500) -> PreTrainedTokenizerFast:
@@ -135,7 +135,7 @@ def unigram(size: int = 500) -> PreTrainedTokenizerFast:
     inner.pre_tokenizer = pre_tokenizers.Metaspace()
     inner.decoder = decoders.Metaspace()
     _train(inner, trainers.UnigramTrainer(vocab_size=size, special_tokens=["<unk>", *SPECIAL], unk_token="<unk>"))
-    return _wrapped(inner, unk_token="<unk>")
+    return wrapped(inner, unk_token="<unk>")
 
 
 TOKENIZERS = {
@@ -172,7 +172,8 @@ def _train(inner: Tokenizer, trainer: Any) -> None:
     inner.train_from_iterator([*WORDS.splitlines(keepends=True)[:3000], OTHER], trainer)
 
 
-def _wrapped(inner: Tokenizer, **more: Any) -> PreTrainedTokenizerFast:
+def wrapped(inner: Tokenizer, **more: Any) -> PreTrainedTokenizerFast:
+    """Return a tokenizer with its special tokens and a chat template, as transformers has it."""
     begin, end, pad = SPECIAL
     found = PreTrainedTokenizerFast(tokenizer_object=inner, bos_token=begin, eos_token=end, pad_token=pad, **more)
     found.chat_template = TEMPLATE

@@ -24,6 +24,7 @@ from agentkit_training.export.adapters import read_adapter  # noqa: E402
 from agentkit_training.export.folder import ModelFolder  # noqa: E402
 from agentkit_training.export.jobs import EXPORT_GGUF, MERGE_ADAPTER  # noqa: E402
 from agentkit_training.gguf_reader import GgufModel  # noqa: E402
+from agentkit_training.sprout_hf import sprout_folder  # noqa: E402
 from tests.plugins import export_models as make  # noqa: E402
 
 pytestmark = [  # PEFT asks transformers by an old name, and says that it keeps the embeddings too
@@ -128,12 +129,12 @@ def test_llama_cpp_does_what_peft_does(name: str, tmp_path: Path) -> None:
     whole = export(folder, tmp_path / "merged.gguf")
     assert np.abs(logits(whole) - expected).max() < 1e-3
     if name == "llama":
-        half = export(base, tmp_path / "half.gguf", adapter=str(adapter), lora=True, type="f16")
-        assert half.stat().st_size < 0.6 * beside.stat().st_size
-        assert np.abs(logits(alone, half) - expected).max() < 5e-2
-        assert (
-            export(adapter, tmp_path / "found.gguf").read_bytes() == within.read_bytes()
-        )  # the adapter names its base
+        for narrow, bound in (("f16", 0.02), ("bf16", 0.1)):
+            half = export(base, tmp_path / f"{narrow}.gguf", adapter=str(adapter), lora=True, type=narrow)
+            assert half.stat().st_size < 0.6 * beside.stat().st_size
+            assert np.abs(logits(alone, half) - expected).max() < bound
+        named = export(adapter, tmp_path / "named.gguf")  # the adapter says what its base is
+        assert named.read_bytes() == within.read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +197,20 @@ def test_the_merged_folder_is_whole(tmp_path: Path) -> None:
     assert about["agentkit.ranker_weight"] == 0.25
     assert about["agentkit.dialect"] == "plain/1"
     assert about["tokenizer.chat_template"] == tokenizer.chat_template
+
+
+def test_sprout_with_an_adapter_is_one_model_by_either_way(tmp_path: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(sprout_folder())
+    save_adapter(model, tmp_path / "adapter", r=4, lora_alpha=8, target_modules="all-linear")
+    params = {"base": "sprout", "adapter": str(tmp_path / "adapter"), "out": str(tmp_path / "merged")}
+    planned = MERGE_ADAPTER.plan(params)
+    assert planned.memory_bytes == 2 * planned.disk_bytes
+    out = merged(Path("sprout"), tmp_path / "adapter", tmp_path / "merged")
+    assert (out / "model.safetensors").stat().st_size == pytest.approx(planned.disk_bytes, rel=0.01)
+    whole = export(out, tmp_path / "whole.gguf")
+    within = export(Path("sprout"), tmp_path / "within.gguf", adapter=str(tmp_path / "adapter"))
+    assert np.abs(logits(whole) - logits(within)).max() < 1e-3
+    assert make.metadata(whole) == make.metadata(within)
 
 
 def test_the_tokenizer_that_was_trained_with_goes_along(pair: tuple[Path, Path], tmp_path: Path) -> None:

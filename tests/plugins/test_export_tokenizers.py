@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import random
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,11 +18,11 @@ from hypothesis import strategies as st
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
 from agentkit.errors import ModelFileError
-from agentkit_training.export.checking import LlamaTokens, check_vocabulary
+from agentkit_training.export.checking import TEXTS, LlamaTokens, check_vocabulary
 from agentkit_training.export.folder import ModelFolder
 from agentkit_training.export.pretokenizers import GPT2, LLAMA3, PATTERNS
 from agentkit_training.export.vocabulary import Vocabulary, load_tokenizer, vocabulary_of, write_vocabulary
@@ -43,6 +45,15 @@ def vocabulary(tokenizer: Any, path: Path, **more: Any) -> tuple[Vocabulary, Any
     return vocabulary_of(loaded, folder), loaded
 
 
+def opened(found: Vocabulary, path: Path) -> LlamaTokens:
+    writer = gguf.GGUFWriter(path, "llama")
+    write_vocabulary(writer, found)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    return LlamaTokens(path)
+
+
 @pytest.fixture(scope="module", params=[*make.TOKENIZERS, "sprout"])
 def pair(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
@@ -57,13 +68,8 @@ def pair(
         found, tokenizer = vocabulary(make.TOKENIZERS[request.param](), path)
     assert check_vocabulary(found, tokenizer, "llama", path / "check.gguf") > 100
     assert not (path / "check.gguf").exists()
-    writer = gguf.GGUFWriter(path / "kept.gguf", "llama")
-    write_vocabulary(writer, found)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.close()
     assert found.pre == ("gpt-2" if request.param == "sprout" else request.param)
-    with LlamaTokens(path / "kept.gguf") as llama:
+    with opened(found, path / "kept.gguf") as llama:
         yield request.param, llama, tokenizer
 
 
@@ -102,6 +108,50 @@ def test_ids_are_those_of_transformers(pair: tuple[str, LlamaTokens, Any], text:
     text = unicodedata.normalize("NFC", text)
     for whole in (False, True):
         assert llama.ids(text, whole=whole) == tokenizer(text, add_special_tokens=whole)["input_ids"], name
+
+
+def strange_texts(count: int) -> list[str]:
+    """Characters of all of Unicode among ASCII, composed, the same ones each time."""
+    chance = random.Random(1)
+    known = [chr(code) for code in range(0x20, 0x30000) if unicodedata.category(chr(code)) not in {"Cn", "Cs", "Co"}]
+    wide = [char for char in known if unicodedata.is_normalized("NFC", char)]
+    narrow = [*map(chr, range(32, 127)), "\n", "\t", " ", " "]
+    texts = ("".join(chance.choice(wide if chance.random() < 0.5 else narrow) for _ in range(60)) for _ in range(count))
+    return [unicodedata.normalize("NFC", text) for text in texts]
+
+
+@pytest.fixture(scope="module")
+def eager() -> tuple[Any, list[str]]:
+    """A byte-level BPE that learnt to merge across everything, so that ids tell every cut, and texts that it learnt from."""
+    texts = strange_texts(600)
+    inner = Tokenizer(models.BPE())
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=6000, special_tokens=make.SPECIAL, initial_alphabet=alphabet, show_progress=False
+    )
+    inner.train_from_iterator([*TEXTS, *TEXTS, *texts], trainer)
+    return json.loads(inner.to_str()), texts
+
+
+@pytest.mark.parametrize("cut", PATTERNS, ids=PATTERNS.values())
+def test_text_is_cut_at_the_same_places(cut: tuple[tuple[str, ...], bool], eager: Any, tmp_path: Path) -> None:
+    plain, texts = eager
+    patterns, whole = cut
+    like = make.byte_level(*patterns, whole=whole)
+    model = plain["model"] | {"ignore_merges": whole}
+    inner = Tokenizer.from_str(json.dumps(plain | {"model": model}))
+    inner.pre_tokenizer, inner.decoder = like.backend_tokenizer.pre_tokenizer, like.backend_tokenizer.decoder
+    found, tokenizer = vocabulary(make.wrapped(inner), tmp_path, vocab=6000)
+    assert check_vocabulary(found, tokenizer, "llama", tmp_path / "check.gguf") > 100
+    with opened(found, tmp_path / "kept.gguf") as llama:
+        assert [
+            text for text in texts if llama.ids(text) != tokenizer(text, add_special_tokens=False)["input_ids"]
+        ] == []
+    wrong = replace(found, pre="gpt-2" if found.pre != "gpt-2" else "qwen2")
+    with opened(wrong, tmp_path / "wrong.gguf") as llama:
+        differ = [text for text in texts if llama.ids(text) != tokenizer(text, add_special_tokens=False)["input_ids"]]
+    assert len(differ) > 20  # they would have shown it
 
 
 def test_every_known_cut_is_tested() -> None:

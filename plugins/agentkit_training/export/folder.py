@@ -1,7 +1,8 @@
 """Read a model's folder: its configuration, and its tensors one at a time.
 
 Guarantees: nothing but the tensor that is asked for is in memory; what is missing, cut off, of another shape or not known is an
-error that names it. Reads safetensors only, for a pickle runs code.
+error that names it. Reads safetensors only, for a pickle runs code, and runs no code that a
+folder brings.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class ModelFolder:
         if "quantization_config" in self.plain:
             raise ModelFileError(f"{path}: its weights are quantised already; give the folder of the float weights")
         try:
-            self.config: Any = AutoConfig.from_pretrained(path, local_files_only=True)
+            self.config: Any = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
         except (ValueError, TypeError, KeyError, OSError, StrictDataclassError) as error:
             raise ModelFileError(f"{path / 'config.json'}: transformers cannot read it ({error}); mend it") from error
         self.shape: Shape = shape_of(self.config, self.architecture, path / "config.json")

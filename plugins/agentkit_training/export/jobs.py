@@ -24,6 +24,7 @@ from agentkit_training.finetune.bases import find_base
 __all__ = ["EXPORT_GGUF", "MERGE_ADAPTER", "check_room"]
 
 BYTES_PER_S = 100e6  # read and written, on two cores that others used as well: 75 MB at Q8_0, 220 MB at F32
+WIDTHS = {"float32": 4, "float16": 2, "bfloat16": 2}  # bytes
 VOCABULARY_BYTES = 64  # a token with its type, score and merge
 
 
@@ -129,7 +130,9 @@ def plan_merge(params: Mapping[str, Any]) -> JobPlan:
     ):
         raise InvalidParams(f"/out: {out} exists; name another folder, or force it")
     check_pair(base, adapter)
-    size = sum(file.stat().st_size for file in {one.file for one in headers(base, "model").values()})
+    told = read_json(base / "config.json")
+    width = WIDTHS.get(str(told.get("dtype") or told.get("torch_dtype")))
+    size = sum(one.elements * (width or FLOATS.get(one.dtype, 4)) for one in headers(base, "model").values())
     check_room(out, size)
     return JobPlan(
         config={"base": _stamp(base), "adapter": _stamp(adapter)},
@@ -145,12 +148,7 @@ def run_merge(params: Mapping[str, Any], context: JobContext) -> Mapping[str, An
     """Write the merged folder and return its figures."""
     out, base, adapter = _out(params), _base(params), Path(_param(params, "adapter"))
     with _written(out):
-        made = merge(base, adapter, context.checkpoint_dir / "merged") if out.exists() else None
-        if made is None:
-            merge(base, adapter, out)
-        else:
-            shutil.rmtree(out)
-            shutil.move(made, out)
+        merge(base, adapter, out)
     context.step(1, 1)
     for file in sorted(out.iterdir()):
         context.artifact(file, "model")

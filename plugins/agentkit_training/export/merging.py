@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import warnings
 from pathlib import Path
+from typing import Any
 
 from agentkit.errors import InvalidParams, ModelFileError
 from agentkit_training.export.folder import headers, read_json
@@ -45,21 +46,51 @@ def check_pair(base: Path, adapter: Path) -> None:
 
 
 def merge(base: Path, adapter: Path, out: Path) -> Path:
-    """Write base and adapter as one model to the folder `out`, which is not there yet, and return it.
+    """Write base and adapter as one model to the folder `out`, which is replaced where it exists, and return it.
 
     Raises:
         InvalidParams: the adapter is for another model.
         ModelFileError: one of the two cannot be loaded, or the result holds NaN.
     """
+    check_pair(base, adapter)
+    adapted = _adapted(base, adapter)
+    try:
+        merged = adapted.merge_and_unload(safe_merge=True)
+    except ValueError as error:
+        raise ModelFileError(f"{adapter}: cannot be merged ({_line(error)}); train it again") from error
+    with_tokens = tokenizer_folder(base, adapter)
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        merged.save_pretrained(partial)
+        for name in TOKENIZER:
+            if (with_tokens / name).is_file():
+                shutil.copy2(with_tokens / name, partial / name)
+        if out.exists():
+            shutil.rmtree(out)
+        partial.replace(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return out
+
+
+def _adapted(base: Path, adapter: Path) -> Any:
+    """Return the base with the adapter upon it, every tensor of which was used.
+
+    Raises:
+        InvalidParams: the adapter is for another model.
+        ModelFileError: the base cannot be loaded.
+    """
     from peft import PeftModel, get_peft_model_state_dict  # noqa: PLC0415  8 s
     from transformers import AutoModelForCausalLM  # noqa: PLC0415
 
-    check_pair(base, adapter)
+    options = {"local_files_only": True, "use_safetensors": True, "trust_remote_code": False}
     try:
-        model = AutoModelForCausalLM.from_pretrained(base, dtype="auto", local_files_only=True, use_safetensors=True)
+        model = AutoModelForCausalLM.from_pretrained(base, dtype="auto", **options)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelFileError(
-            f"{base}: transformers cannot load it ({error}); give the folder of a causal language model"
+            f"{base}: transformers cannot load it ({_line(error)}); give the folder of a causal language model"
         ) from error
     try:
         with warnings.catch_warnings():
@@ -76,23 +107,7 @@ def merge(base: Path, adapter: Path, out: Path) -> Path:
         raise InvalidParams(
             f"/adapter: {adapter} does not fit {base}: {odd[0]} is in one only; give the base it was trained on"
         )
-    try:
-        merged = adapted.merge_and_unload(safe_merge=True)
-    except ValueError as error:
-        raise ModelFileError(f"{adapter}: cannot be merged ({_line(error)}); train it again") from error
-    with_tokens = tokenizer_folder(base, adapter)
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        merged.save_pretrained(partial)
-        for name in TOKENIZER:
-            if (with_tokens / name).is_file():
-                shutil.copy2(with_tokens / name, partial / name)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial.replace(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return out
+    return adapted
 
 
 def tokenizer_folder(base: Path, adapter: Path | None) -> Path:

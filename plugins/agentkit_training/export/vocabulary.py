@@ -69,7 +69,7 @@ def load_tokenizer(path: Path) -> Any:
         raise ModelFileError(f"{path}: has no tokenizer.json{also}")
     read_json(path / "tokenizer.json")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     except Exception as error:
         raise ModelFileError(
             f"{path / 'tokenizer.json'}: transformers cannot read it ({error}); fetch it again"
