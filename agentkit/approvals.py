@@ -21,6 +21,7 @@ class ApprovalRequest:
     effect: str
     why: str
     once: bool = False  # the answer holds for this call alone: a destination is in doubt
+    foreseen: str = ""  # what the tool's dry run says it would do
 
 
 Approve = Callable[[ApprovalRequest], bool]
@@ -33,7 +34,8 @@ def decision_about(pending: Mapping[str, Any], store: Store, approve: Approve | 
         return str(row["state"])
     if approve is None:
         return None
-    request = ApprovalRequest(**{key: pending[key] for key in ("id", "tool", "arguments", "effect", "why", "once")})
+    known = {key: pending[key] for key in ("id", "tool", "arguments", "effect", "why", "once")}
+    request = ApprovalRequest(**known, foreseen=pending.get("foreseen", ""))
     decision = "approved" if approve(request) else "denied"
     if store.resolve_approval(request.id, decision, "user"):
         return decision

@@ -115,6 +115,8 @@ def result_message(call: ToolCall, outcome: Outcome, *, number: int, spec: ToolS
     failed = isinstance(outcome, Failed)
     trust = spec.rules.trust if spec is not None else Trust.TRUSTED
     known = cast("MessageMeta", {"source": f"tool:{call.tool}", "trust": trust.value, "result": number})
+    if outcome.brief:
+        known["brief"] = outcome.brief
     return ToolMessage(
         content=outcome.text,
         tool_call_id=call.id,

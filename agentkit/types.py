@@ -198,6 +198,7 @@ class Done:
     state: Mapping[str, str] = field(
         default_factory=dict
     )  # what stands where now: a place -> a digest of what is there
+    brief: str = ""  # what a model that quotes results by reference reads of a long text; a reference is all of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +208,7 @@ class Failed:
     text: str
     kind: str = "error"  # "error" | "timeout" | "invalid" | "denied" | "unknown_tool" | "unknown_outcome"
     data: Any = None  # JSON-serialisable, for programs
+    brief: str = ""  # as that of `Done`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,9 +216,10 @@ class Pending:
     """The result comes later: a job is running, or a person must decide."""
 
     kind: Literal["job", "approval"]
-    handle: str
+    handle: str  # of an approval its id; of a job its run folder, or whatever the tool knows it by
     text: str = ""
     retry_after_s: float | None = None  # when to ask again; None: nobody knows
+    brief: str = ""  # as that of `Done`
 
 
 Outcome = Done | Failed | Pending

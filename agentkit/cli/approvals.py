@@ -75,6 +75,7 @@ def show(approval: str, as_json: bool) -> None:
                 for name in ("id", "state", "run_id", "thread_id", "checkpoint_id", "tool", "effect")
             },
             "why": visible(str(row.get("why") or "")),
+            **({"foreseen": visible(str(row["foreseen"]))} if row.get("foreseen") else {}),
             **arguments,
             "asked": ago(row.get("created_at")),
             "expires": _until(row.get("expires_at")) if row["state"] == "pending" else None,

@@ -46,6 +46,8 @@ class Asker:
         self._before()
         call = call_text(request.tool, request.arguments, limit=2_000)
         say(f"? {call}\n  {request.effect}: {visible(request.why)}")
+        if request.foreseen:
+            say(f"  {visible(request.foreseen)}")
         word = self._word("" if request.once else ", [a]lways this tool")
         always = word in {"a", "always"} and not request.once
         if always:

@@ -53,7 +53,7 @@ def perform(
     tool = context.tools.get(call.tool)
     assert tool is not None  # review refuses unknown tools
     identity = effect_id(parent or context.run_id, state["turn"], index, call.tool, call.arguments)
-    tool_context = _tool_context(tool, identity, state, context)
+    given = tool_context(tool, identity, state, context)
     digest = hashlib.sha256(call_key(call.tool, dict(call.arguments)).encode()).hexdigest()
     row = EffectRow(
         effect_id=identity,
@@ -71,13 +71,11 @@ def perform(
     if known.state == "done":
         return from_dict(json.loads(known.result)), 0.0
     if known.attempt > 1 or known.state == "unknown":
-        settled = _settle(tool, identity, tool_context, context)
+        settled = _settle(tool, identity, given, context)
         if settled is not None:
             return settled, 0.0
     started = time.monotonic()
-    outcome = polled(
-        tool, call, lambda: _run_reviewed(tool, call, tool_context, reviewed), tool_context, state, context
-    )
+    outcome = polled(tool, call, lambda again: _run_reviewed(tool, call, again, reviewed), given, state, context)
     if subruns.waits(tool, outcome):
         return outcome, 0.0
     context.store.complete(identity, json.dumps(to_dict(outcome), ensure_ascii=False, default=str))
@@ -136,7 +134,8 @@ def _unknown(tool: Tool) -> Failed:
     )
 
 
-def _tool_context(tool: Tool, identity: str, state: RunState, context: RunContext) -> ToolContext:
+def tool_context(tool: Tool, identity: str, state: RunState, context: RunContext) -> ToolContext:
+    """Return what a tool is handed for the effect of that id."""
     order = itertools.count()  # a tool may make the same call twice, and mean it
 
     def nested(name: str, arguments: Mapping[str, Any]) -> Outcome:

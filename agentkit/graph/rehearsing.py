@@ -30,7 +30,7 @@ from agentkit.types import Effect, Failed, Outcome, Step, ToolCall
 
 _ORDER = tuple(Effect)
 RESULTS = "results"  # the folder of long results
-_ALONE = Failed(text="a tool cannot call others while somebody only looks ahead", kind="denied")
+ALONE = Failed(text="a tool cannot call others while somebody only looks ahead", kind="denied")
 
 
 @dataclass(slots=True)
@@ -137,7 +137,7 @@ class Rehearsal:
             cancel=context.cancel,
             deadline=context.deadline(state["spent"]),
             emit=unheard,
-            call=lambda name, arguments: _ALONE,
+            call=lambda name, arguments: ALONE,
             settings=effects.plugin_settings(tool, context),
             confine=context.settings.tools,
             results=_results(state),

@@ -18,7 +18,7 @@ from agentkit.graph.state import RunState
 from agentkit.guards import working_tokens
 from agentkit.messages import meta, note_message
 from agentkit.protocols import Request, Sampling
-from agentkit.tools import rank, shortlist
+from agentkit.tools import rank, shortlist, without_idle_jobs
 from agentkit.tools.paging import NAME as READ_RESULT
 from agentkit.types import ToolSpec
 
@@ -59,12 +59,17 @@ def build_request(state: RunState, context: RunContext, *, wrap_up: bool = False
 def choose_tools(messages: Sequence[BaseMessage], context: RunContext, *, cut: bool = False) -> tuple[ToolSpec, ...]:
     """Return the tools to show, in their fixed order; a lexical shortlist when there are too many.
 
+    A model that is helped by the ranker is small, and is not shown long jobs that the request is not about.
+
     Args:
         messages: the conversation.
         context: the run's.
         cut: whether a result was shown cut, so that there is something to read on in.
     """
     specs = context.tools.specs if cut else tuple(spec for spec in context.tools.specs if spec.name != READ_RESULT)
+    if context.engine.capabilities.tool_prior_weight > 0:
+        called = {call["name"] for m in messages if isinstance(m, AIMessage) for call in m.tool_calls}
+        specs = tuple(without_idle_jobs(last_words(messages), specs, frozenset(called)))
     few = _tools_that_fit(specs, context)
     if len(specs) <= few:
         return specs

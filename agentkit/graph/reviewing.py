@@ -2,12 +2,15 @@
 
 What is decided about is the call as the tool will get it: arguments validated, `$N` resolved. The decision binds to the
 digest of those, and is kept in a row: what a resumed run hears counts only as far as the row of this very call says so.
+Where the tool has a dry run that stays on this machine, the person is shown what it says; a call that it says cannot work
+is refused, and nobody is asked.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from langgraph.runtime import get_runtime
@@ -15,15 +18,18 @@ from langgraph.types import interrupt
 
 from agentkit.graph import effects
 from agentkit.graph.context import RunContext
+from agentkit.graph.rehearsing import ALONE
 from agentkit.graph.state import CallState, RunState
 from agentkit.messages import is_tainted, own_words
 from agentkit.policy import Allow, Ask, Deny
 from agentkit.protocols import Tool
+from agentkit.tools import run_call
 from agentkit.tools.paging import NAME as READ_RESULT  # offered where there is something to read on in
 from agentkit.tools.run import resolved
 from agentkit.types import Failed, ToolCall
 
 EXPIRED = "expired"  # nobody answered in time: not a denial
+_SHOWN = ("id", "tool", "arguments", "effect", "why", "once")
 
 
 def reviewed_call(item: CallState, index: int, state: RunState, context: RunContext) -> str | Failed:
@@ -45,7 +51,7 @@ def reviewed_call(item: CallState, index: int, state: RunState, context: RunCont
     if isinstance(verdict, Deny):
         return Failed(text=f"{call.tool} was not allowed: {verdict.why}", kind="denied")
     if isinstance(verdict, Ask):
-        refusal = _asked(call, index, state, context, effect=tool.spec.rules.effect.value, verdict=verdict)
+        refusal = _asked(tool, call, index, state, context, verdict)
         if refusal is not None:
             return refusal
     else:
@@ -59,9 +65,7 @@ def _results(tool: Tool, item: CallState, state: RunState) -> list[str]:
     return [effects.full_text(result) for result in state.get("results", [])] if takes else []
 
 
-def _asked(
-    call: ToolCall, index: int, state: RunState, context: RunContext, *, effect: str, verdict: Ask
-) -> Failed | None:
+def _asked(tool: Tool, call: ToolCall, index: int, state: RunState, context: RunContext, verdict: Ask) -> Failed | None:
     """Return what a person's answer comes to, asked now or through the queue; the first time the run is suspended here."""
     name, why = call.tool, verdict.why
     identity = effects.effect_id(context.run_id, state["turn"], index, name, call.arguments)
@@ -69,13 +73,16 @@ def _asked(
     if row is None:
         if not context.asks:
             return Failed(text=f"{name} needs a person's approval, and nobody can be asked: {why}", kind="denied")
-        asked = _row(identity, call, context, effect=effect, verdict=verdict)
+        foreseen = _foreseen(tool, call, identity, state, context)
+        if isinstance(foreseen, Failed):
+            return foreseen
+        asked = {**_row(identity, call, context, tool.spec.rules.effect.value, verdict), "foreseen": foreseen}
         context.store.request_approval(asked)
         context.emit("approval_required", asked)
         row = {**asked, "state": "pending"}
     while row["state"] == "pending":
         # An answer to another question of this step may come back here first: only the row counts.
-        interrupt({key: row[key] for key in ("id", "tool", "arguments", "effect", "why", "once")})
+        interrupt({key: row[key] for key in (*_SHOWN, "foreseen") if key in row})
         row = context.store.approval(identity) or {"state": "cancelled"}
     decision = row["state"]
     if decision == "approved":
@@ -89,7 +96,17 @@ def _asked(
     )
 
 
-def _row(identity: str, call: ToolCall, context: RunContext, *, effect: str, verdict: Ask) -> Mapping[str, Any]:
+def _foreseen(tool: Tool, call: ToolCall, identity: str, state: RunState, context: RunContext) -> str | Failed:
+    """Return what the tool's dry run says; nothing where it has none, or would itself leave this machine."""
+    if tool.predict is None or tool.spec.rules.egress:
+        return ""
+    context.emit("tool_progress", {"tool": call.tool, "text": "looking at what it would do"})
+    given = replace(effects.tool_context(tool, identity, state, context), call=lambda name, arguments: ALONE)
+    outcome = run_call(replace(tool, run=tool.predict), call, given)
+    return outcome if isinstance(outcome, Failed) else outcome.text
+
+
+def _row(identity: str, call: ToolCall, context: RunContext, effect: str, verdict: Ask) -> Mapping[str, Any]:
     expiry = context.settings.policy.approval_expiry_s
     place = get_runtime().execution_info
     root = context.store.run(context.root_id) if context.root_id else None  # of a sub-run: the run that can be resumed

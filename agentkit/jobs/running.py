@@ -155,6 +155,8 @@ def read(run_dir: Path) -> JobState:
         eta_s=last.get("eta_s"),
         metrics=last.get("metrics", {}),
         result=result,
+        params=config["params"],
+        plan=config["plan"],
     )
 
 

@@ -107,6 +107,10 @@ class JobState:
     eta_s: float | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
     result: JobResult | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)  # that it was started with
+    plan: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # what it was expected to cost: a `JobPlan` but for its config
 
     @property
     def resumable(self) -> bool:

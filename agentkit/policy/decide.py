@@ -1,7 +1,7 @@
 """Allow, ask or deny one call.
 
 The order: deny list, then the first of the rules, then yolo, then what the mode and the effect say, with the allow list in
-place of a person. Untrusted text in the context narrows every choice to destinations that trusted words or an allow
+place of a person. A long job (`cost`) is asked about whatever its effect. Untrusted text in the context narrows every choice to destinations that trusted words or an allow
 list name in full. What no rule covers is asked about. Only a person, `yolo` or a pattern overrules that.
 """
 
@@ -177,11 +177,13 @@ class Policy:
     def _objection(self, question: _Question) -> str | None:
         """Return why a person is needed though all destinations are named, or None."""
         rules = question.rules
-        if (question.looks and not rules.egress) or self._listed(question):
+        if (question.looks and not rules.egress and not rules.cost) or self._listed(question):
             return None
         nowhere = not any(True for _ in question.destinations())
         if nowhere and (question.tainted or (rules.egress and not question.looks)):
             return f"it {_verb(rules)} and names no destination that could be checked"
+        if rules.cost:
+            return f"it {_verb(rules)} and may take long"
         if question.looks:
             return None
         if self._settings.mode == "manual":

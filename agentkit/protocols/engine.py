@@ -21,6 +21,7 @@ class MessageMeta(TypedDict, total=False):
     own: list[str]  # the user's words in a message that holds a stranger's too
     token_ids: list[int]  # what the engine decoded for this message; history is token-exact
     result: int  # a tool result's number in the conversation, from 1
+    brief: str  # what a model that quotes by reference reads of the result
     thinking: str
     plan: str
 

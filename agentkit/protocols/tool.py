@@ -10,7 +10,7 @@ from typing import Any
 
 from agentkit.protocols.engine import CancelFlag, Engine
 from agentkit.protocols.store import Store
-from agentkit.types import CONFINED, Confinement, Outcome, ToolSpec
+from agentkit.types import CONFINED, Confinement, Outcome, Pending, ToolSpec
 
 Emit = Callable[[str, Mapping[str, Any]], None]  # event type, payload
 
@@ -33,6 +33,7 @@ class ToolContext:
     delegate: Callable[[str, CancelFlag], Outcome] | None = None  # do a goal in a sub-run; None: it cannot be done here
     confine: Confinement = CONFINED  # for processes that it starts
     results: Sequence[str] = ()  # earlier results of the conversation, for `$N`; from result 1
+    waiting: Pending | None = None  # what this very call said before, where the framework makes it again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

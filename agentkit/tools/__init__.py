@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from agentkit.tools.delegating import delegate, with_delegate
     from agentkit.tools.output import decode, describe, looks_binary, was_cut
     from agentkit.tools.paging import read_result
-    from agentkit.tools.ranking import rank, shortlist
+    from agentkit.tools.ranking import rank, shortlist, without_idle_jobs
     from agentkit.tools.references import resolve_references
     from agentkit.tools.registry import Registry
     from agentkit.tools.run import Limits, run_call
@@ -41,6 +41,7 @@ _HOMES = {
     "tool": "declare",
     "was_cut": "output",
     "with_delegate": "delegating",
+    "without_idle_jobs": "ranking",
     "wrapped": "children",
 }
 
@@ -65,6 +66,7 @@ __all__ = [
     "tool",
     "was_cut",
     "with_delegate",
+    "without_idle_jobs",
     "wrapped",
 ]
 

@@ -149,11 +149,13 @@ def outcome_of(value: Any, *, limit: int, printed: str = "") -> Outcome:
         artifacts = tuple(cap(str(path), 4_096) for path in value.artifacts)
         state = {str(place): str(stands) for place, stands in value.state.items()}
         text = _capped(_text_of(value.text), limit)
-        return Done(text=text, data=plain_data(value.data), artifacts=artifacts, state=state)
+        brief = cap(value.brief, limit)
+        return Done(text=text, data=plain_data(value.data), artifacts=artifacts, state=state, brief=brief)
     if isinstance(value, Failed):
-        return Failed(text=cap(str(value.text), limit), kind=value.kind, data=plain_data(value.data))
+        text, brief = cap(str(value.text), limit), cap(value.brief, limit)
+        return Failed(text=text, kind=value.kind, data=plain_data(value.data), brief=brief)
     if isinstance(value, Pending):
-        return replace(value, text=cap(value.text, limit))
+        return replace(value, text=cap(value.text, limit), brief=cap(value.brief, limit))
     if value is None:
         return Done(text=_capped(printed, limit).strip() or "done")
     data = None if isinstance(value, str | bytes | bytearray | memoryview) else plain_data(value)

@@ -18,6 +18,7 @@ K1 = 1.2  # how soon a repeated word stops counting
 B = 0.5  # how much a long description is held against a tool
 NAME_WEIGHT = 3  # a word of the name counts as this many of the description
 ARGUMENT_WEIGHT = 1
+NEARLY = 1.0  # nats between two long jobs that a request may both be about
 FLOOR = -6.0  # no tool is made less likely than by this much
 
 _PARTS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_a-zA-Z]+")
@@ -57,6 +58,19 @@ def shortlist(query: str, specs: Sequence[ToolSpec], n: int) -> list[ToolSpec]:
     scores = rank(query, specs)
     best = sorted(range(len(specs)), key=lambda index: (-scores[specs[index].name], index))[: max(n, 0)]
     return [specs[index] for index in sorted(best)]
+
+
+def without_idle_jobs(query: str, specs: Sequence[ToolSpec], kept: frozenset[str] = frozenset()) -> list[ToolSpec]:
+    """Return `specs` without the long jobs (`cost`) that `query` is not about.
+
+    It is about one where its words point at it no less than at anything that costs nothing, and nearly as much as at any
+    other job; those in `kept` stay.
+    """
+    scores = rank(query, specs)
+    free = max((scores[spec.name] for spec in specs if not spec.rules.cost), default=FLOOR)
+    job = max((scores[spec.name] for spec in specs if spec.rules.cost), default=FLOOR)
+    least = max(free, job - NEARLY, math.ulp(0.0))  # where no word is about anything, all scores are 0
+    return [spec for spec in specs if not spec.rules.cost or spec.name in kept or scores[spec.name] >= least]
 
 
 @lru_cache(maxsize=1024)

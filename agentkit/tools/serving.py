@@ -20,7 +20,7 @@ from agentkit.protocols import Tool, ToolContext
 from agentkit.tools import printed
 from agentkit.tools.outcomes import from_dict, to_dict
 from agentkit.tools.output import one_line
-from agentkit.types import Confinement, Failed, Outcome
+from agentkit.types import Confinement, Failed, Outcome, Pending
 
 SIGN_OF_LIFE_S = 0.25
 
@@ -99,6 +99,7 @@ def _obey(order: Mapping[str, Any], line: _Line) -> Outcome:
         settings=known["settings"],
         results=tuple(known["results"]),
         confine=Confinement(**known["confine"]),
+        waiting=Pending(**known["waiting"]) if known["waiting"] else None,
     )
     line.say({"began": True})
     printed.on_write = _sign_of_life(line)

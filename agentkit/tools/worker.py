@@ -289,6 +289,7 @@ def _order(target: str, arguments: Mapping[str, Any], call: _Call) -> dict[str, 
             "settings": dict(context.settings),
             "results": list(context.results),
             "confine": asdict(context.confine),
+            "waiting": None if context.waiting is None else asdict(context.waiting),
         },
     }
 

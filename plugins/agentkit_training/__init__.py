@@ -4,11 +4,27 @@ Importing this package loads nothing heavy: torch, tokenizers, gguf and llama_cp
 the modules that use them, each reached late. `agentkit_training.scaling` fits scaling laws and needs none of them.
 """
 
+from importlib.util import find_spec
+
 from agentkit.extensions import Plugin
+from agentkit.protocols import Tool
+
+NEEDS = ("torch", "tokenizers", "gguf", "safetensors", "transformers", "trl", "peft", "datasets")
+
+
+def tools() -> tuple[Tool, ...]:
+    """Return the plugin's tools; none where the extra is not installed, which `agentkit plugins` says."""
+    if any(find_spec(name) is None for name in NEEDS):
+        return ()
+    from agentkit_training.tools import TOOLS  # noqa: PLC0415  pydantic: 0.2 s
+
+    return TOOLS
+
 
 plugin = Plugin(
     name="training",
-    needs=("torch", "tokenizers", "gguf", "safetensors"),
+    tools=tools,
+    needs=NEEDS,
     extra="train",
-    description="what scripts/build_sprout.py trains the embedded model with; no tools yet",
+    description="fine-tuning, evaluation, export and quantisation of models, as jobs",
 )

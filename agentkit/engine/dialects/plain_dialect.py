@@ -134,7 +134,8 @@ class Plain:
                 done.results[(number - 1) % plain.MAX_REFERENCES + 1] = text
                 untrusted = meta(message).get("trust") == "untrusted"
                 failed = message.status == "error"
-                return self._tokens(plain.result(number, text, failed=failed, untrusted=untrusted))
+                read = meta(message).get("brief") or text
+                return self._tokens(plain.result(number, read, failed=failed, untrusted=untrusted))
             case HumanMessage():
                 return self._tokens(plain.user(text_of(message)))
             case SystemMessage():

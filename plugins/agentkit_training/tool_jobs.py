@@ -1,0 +1,280 @@
+"""Jobs as tools: what a call asks for, what it would cost, and the job that it starts, joins or goes on with.
+
+Guarantees: paths are inside the workspace, and nothing is fetched from a network. Calls that ask for the same, of the same
+files, are one job: a second one joins it while it runs, goes on where it stopped, and is answered with its result once it is
+done. Nothing heavy is imported before a call is planned.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentkit.errors import AgentkitError, Cancelled, InvalidParams
+from agentkit.protocols import ToolContext
+from agentkit.types import Done, Failed, Outcome, Pending
+
+if TYPE_CHECKING:
+    from agentkit.jobs import Job, JobPlan, JobState
+
+__all__ = ["Wanted", "answered", "awaited", "foreseen", "local_model", "performed", "within"]
+
+POLL_S = (1.0, 30.0)  # between looks at a job, at least and at most
+FAILED = "it failed"  # what a model that quotes by reference reads of a reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """One job that a call asks for.
+
+    Attributes:
+        home: `module:JOB`.
+        params: the job's, but for `out`.
+        about: file or folder that it is named by.
+        out: what is to be written, as it was named; None takes `default_out`.
+        default_out: a name in the workspace, or nothing where nothing is written.
+    """
+
+    home: str
+    params: Mapping[str, Any]
+    about: Path
+    out: Path | None = None
+    default_out: str = ""
+    reads: tuple[Path, ...] = field(default=())  # whose contents the result depends on
+
+    def job(self) -> Job:
+        """Return the job itself; imports its module."""
+        module, _, name = self.home.partition(":")
+        found: Job = getattr(import_module(module), name)
+        return found
+
+    @property
+    def digest(self) -> str:
+        """A hash that equal calls on equal files share."""
+        told = [self.home, dict(self.params), str(self.out), [_stamp(path) for path in self.reads]]
+        return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
+
+    @property
+    def folder(self) -> Path:
+        """The run folder, where `agentkit jobs` finds it."""
+        from agentkit import config  # noqa: PLC0415  so that a test's own home is seen
+
+        name = f"{self.home.partition(':')[2].lower()}-{self.about.stem}-{self.digest[:8]}"
+        return config.data_dir() / "jobs" / name
+
+    def whole(self, workspace: Path) -> dict[str, Any]:
+        """Return the job's parameters with the place for what it makes: a default name that is taken gets the digest."""
+        if self.out is None and not self.default_out:
+            return dict(self.params)
+        out = self.out or within(self.default_out, workspace)
+        if self.out is None and out.exists():
+            out = out.with_name(f"{out.stem}-{self.digest[:8]}{out.suffix}")
+        return {**self.params, "out": str(out)}
+
+
+def foreseen(wanted: Wanted, context: ToolContext) -> Outcome:
+    """Return what a call would do and cost, or why it cannot be done; changes nothing.
+
+    Raises:
+        AgentkitError: the job's own, where it cannot be planned.
+    """
+    known = _known(wanted)
+    if known is not None and known.status == "ok":
+        return Done(text=f"was done before; nothing is run: {_result(known, context.workspace).text}")
+    if known is not None and known.status == "running":
+        return Done(text=f"is running already, and is waited for: {_progress(known)}")
+    params = wanted.whole(context.workspace) if known is None else known.params
+    again = "" if known is None else f"; goes on after step {known.step}"
+    return Done(text=_plan(asdict(wanted.job().plan(params)), params, context.workspace) + again)
+
+
+def performed(wanted: Wanted, context: ToolContext) -> Outcome:
+    """Start a job, join it, or say what it came to; `Pending` while it runs.
+
+    Raises:
+        AgentkitError: it cannot be planned or started.
+        Cancelled: the run was, before the job began.
+    """
+    from agentkit import jobs  # noqa: PLC0415  with the tools' first call
+
+    known = _known(wanted)
+    if known is not None and known.status in {"ok", "running"}:
+        return _now(known, context.workspace)
+    job = wanted.job()
+    params = dict(known.params) if known is not None else wanted.whole(context.workspace)
+    plan = job.plan(params)
+    if context.cancel.is_set():
+        raise Cancelled(f"cancelled before {job.name} began; nothing was done")
+    handle = jobs.start(replace(job, plan=_same(plan)), params, run_dir=wanted.folder)
+    told = {"job": wanted.folder.name, "state": "started"}
+    context.emit("job", {**told, "plan": _plan(asdict(plan), params, context.workspace)})
+    if context.cancel.is_set():
+        handle.cancel()
+    return _now(handle.state(), context.workspace)
+
+
+def awaited(pending: Pending, context: ToolContext) -> Outcome:
+    """Return what has become of the job that a call began to wait for; one that was stopped is not started again."""
+    from agentkit import jobs  # noqa: PLC0415  with the tools' first call
+
+    return _now(jobs.read(Path(pending.handle)), context.workspace)
+
+
+def answered(work: Callable[[], Outcome]) -> Outcome:
+    """Return what `work` gives; an error is its text."""
+    try:
+        return work()
+    except Cancelled:
+        raise
+    except AgentkitError as error:
+        return Failed(text=" ".join(str(error).split()), brief=FAILED)
+
+
+def within(name: str, workspace: Path) -> Path:
+    """Return the real path of a file or folder in the workspace.
+
+    Raises:
+        InvalidParams: it is outside, or no name at all.
+    """
+    root = workspace.resolve()
+    try:
+        path = (root / Path(name.strip()).expanduser()).resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InvalidParams(f"'{name}' cannot be followed ({error}); name a file in the workspace") from error
+    if not name.strip() or path == root or not path.is_relative_to(root):
+        raise InvalidParams(f"'{name}' is outside the workspace {root}; only files in it can be used")
+    return path
+
+
+def local_model(name: str, workspace: Path) -> str:
+    """Return the model to train or to look at: `sprout`, a folder in the workspace, or an id whose files are here.
+
+    Raises:
+        InvalidParams: it is none of them.
+    """
+    if name == "sprout":
+        return name
+    folder = within(name, workspace)
+    if folder.is_dir():
+        _no_id_beneath(folder, workspace)
+        return str(folder)
+    if name.count("/") != 1 or name.startswith((".", "~")):
+        raise InvalidParams(f"/model: there is no folder {name} in the workspace, and it is no id like org/model")
+    return str(_cached(name))
+
+
+def _no_id_beneath(folder: Path, workspace: Path) -> None:
+    """Refuse an adapter whose base would be looked for on the network, or outside the workspace."""
+    about = folder / "adapter_config.json"
+    if not about.is_file():
+        return
+    try:
+        base = str(json.loads(about.read_text(encoding="utf-8")).get("base_model_name_or_path") or "")
+    except (OSError, ValueError) as error:
+        raise InvalidParams(f"/model: {about} cannot be read ({error}); give a folder that PEFT wrote") from error
+    from agentkit import config  # noqa: PLC0415
+
+    path = Path(base).resolve()
+    places = (workspace.resolve(), config.cache_dir().resolve())
+    if base != "sprout" and not (path.is_dir() and any(path.is_relative_to(place) for place in places)):
+        raise InvalidParams(
+            f"/model: {folder.name} is an adapter of {base}, which is not in the workspace; put it there"
+        )
+
+
+def _cached(name: str) -> Path:
+    from huggingface_hub import snapshot_download  # noqa: PLC0415  0.5 s
+    from huggingface_hub.errors import LocalEntryNotFoundError  # noqa: PLC0415
+
+    try:
+        return Path(snapshot_download(name, local_files_only=True))
+    except (LocalEntryNotFoundError, ValueError) as error:
+        raise InvalidParams(f"/model: {name} is not on this machine; fetch it with `hf download {name}`") from error
+
+
+def _known(wanted: Wanted) -> JobState | None:
+    from agentkit import jobs  # noqa: PLC0415
+
+    return jobs.read(wanted.folder) if (wanted.folder / "config.json").exists() else None
+
+
+def _same(plan: JobPlan) -> Any:
+    return lambda params: plan
+
+
+def _now(state: JobState, workspace: Path) -> Outcome:
+    """Return a job's state as an outcome."""
+    if state.status == "ok":
+        return _result(state, workspace)
+    if state.status == "running":
+        least, most = POLL_S
+        wait = min(most, max(least, (state.eta_s or 0.0) / 10))
+        costs = _plan(state.plan, state.params, workspace)
+        text = f"{_progress(state)}; job {state.run_dir.name}: {costs}. `agentkit jobs watch {state.run_dir.name}` follows it"
+        return Pending(kind="job", handle=str(state.run_dir), text=text, retry_after_s=wait, brief="it still runs")
+    if state.status == "failed" and state.result is not None:
+        return Failed(text=f"{state.job} failed: {state.result.error}", data={"job": str(state.run_dir)}, brief=FAILED)
+    how = {"interrupted": "was ended from outside", "budget_exhausted": "has used up its budget"}.get(state.status)
+    return Failed(
+        text=f"{state.job} {how or 'was cancelled'} at step {state.step}; the same call goes on from its last checkpoint",
+        data={"job": str(state.run_dir)},
+        brief=FAILED,
+    )
+
+
+def _result(state: JobState, workspace: Path) -> Outcome:
+    from agentkit_training.tool_texts import result_brief, result_text  # noqa: PLC0415  plain text; with the first result
+
+    out = state.params.get("out")
+    if out is not None and not Path(out).exists():
+        return Failed(
+            text=f"{state.job} was done, and what it made is gone: {shown(Path(out), workspace)}; remove the job's folder "
+            f"{state.run_dir} to do it anew",
+            brief=FAILED,
+        )
+    assert state.result is not None
+    data = {"job": str(state.run_dir), "out": out, **state.result.metrics}
+    return Done(
+        text=result_text(state, None if out is None else shown(Path(out), workspace)),
+        brief=result_brief(state),
+        data=data,
+        artifacts=() if out is None else (str(out),),
+    )
+
+
+def _progress(state: JobState) -> str:
+    from agentkit.cli.progress import duration  # noqa: PLC0415
+
+    left = "" if state.eta_s is None else f", {duration(state.eta_s)} left"
+    return f"step {state.step}{f' of {state.total}' if state.total else ''}{left}"
+
+
+def _plan(plan: Mapping[str, Any], params: Mapping[str, Any], workspace: Path) -> str:
+    from agentkit.cli.progress import plan_text  # noqa: PLC0415
+
+    parts = [str(plan["why"]), plan_text(plan), f"on {plan['backend']}" if plan["backend"] else ""]
+    if params.get("out"):
+        parts.append(f"writes {shown(Path(params['out']), workspace)}")
+    return "; ".join(filter(None, parts))
+
+
+def shown(path: Path, workspace: Path) -> str:
+    """Return a path as it is written from the workspace."""
+    root = workspace.resolve()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _stamp(path: Path) -> Any:
+    """Return what changes with a file's content, or with a folder's files."""
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.is_file())
+        return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
