@@ -124,6 +124,7 @@ def ruler(world: World, beta: float, pairs: Pairs, held_out: Pairs, guessed: np.
             step=step,
             divergence=divergence,
             true=world.worth(said) - true,
+            given=world.worth_given(said),  # of the reference: 0
             best=float(np.interp(divergence, *frontier.T)) - true,
             proxy=expected(said, guessed) - guess,
             implicit=beta * divergence,
@@ -183,6 +184,7 @@ def measured(runs: Sequence[Run]) -> list[Measured]:
         Measured(id="dpo-kl-falls", what="steps from a beta to the next at which the mean divergence falls", value=round(sum(falls) / len(falls), 4), unit="share", n=len(falls), target=1.0),
         of_seeds(lost, id="dpo-overshoot", what=f"true reward at beta {min(by):g} lost since its best on the way", unit="sd", n=len(lowest)),
         of_seeds([run.last.proxy for run in lowest], id="dpo-proxy", what=f"reward model's reward gained at beta {min(by):g}", unit="sd", n=len(lowest)),
+        of_seeds([run.last.given for run in lowest], id="dpo-given", what=f"true reward gained at beta {min(by):g} by what is an answer", unit="sd", n=len(lowest)),
         of_seeds([run.last.answers for run in lowest], id="dpo-answers", what=f"what is said at beta {min(by):g} that is an answer at all", unit="share", n=len(lowest)),
     ]  # fmt: skip
     return rows + _of_control([run.last for run in runs if run.control])

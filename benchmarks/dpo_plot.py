@@ -21,6 +21,7 @@ class Point:
     step: int
     divergence: float  # KL(policy || reference), nats an answer
     true: float
+    given: float  # the true reward of what is an answer
     best: float  # the highest true reward that there is at this divergence
     proxy: float
     implicit: float  # beta E[log policy / reference]
@@ -61,7 +62,7 @@ def plot(runs: Sequence[Run], path: Path) -> None:
         place.grid(alpha=0.3)
         place.tick_params(labelsize=8)
         place.legend(fontsize=8)
-    figure.savefig(path, format="png", dpi=80)
+    figure.savefig(path, format="png", dpi=70)
 
 
 def _divergence(place: Any, by: dict[float, list[Run]], colours: dict[float, Any]) -> None:

@@ -105,6 +105,10 @@ class World:
         """Return the true reward expected of a model."""
         return expected(said, self.reward)
 
+    def worth_given(self, said: Said) -> float:
+        """Return the true reward expected of those answers of a model that are some, over the prompts' mean."""
+        return float((_normal(said.answers) * self.reward).sum() / PROMPTS)
+
     def best(self, beta: float) -> tuple[float, float]:
         """Return the divergence and the true reward of pi_ref exp(r / beta) / Z, the best there is at that divergence."""
         tilted = _normal(self.said.answers + self.reward / beta)

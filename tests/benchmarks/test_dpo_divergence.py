@@ -30,6 +30,7 @@ def test_the_reference_answers_and_diverges_from_itself_by_nothing(world: dpo_wo
     assert np.exp(world.said.both).sum((1, 2)) == pytest.approx(np.ones(dpo_world.PROMPTS))
     assert np.exp(world.said.answers).sum((1, 2)).min() > 0.99
     assert world.said.divergence(world.said) == 0
+    assert world.worth_given(world.said) == pytest.approx(0, abs=1e-9)
     assert world.worth(world.said) == pytest.approx(0, abs=0.05)
 
 
