@@ -45,7 +45,7 @@ PROXY_STEPS = 80
 COMMAND = "python -m benchmarks.dpo_divergence --write --plot docs/dpo.png"
 
 
-class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
+class Watch(TrainerCallback):
     """Measures the policy now and then."""
 
     def __init__(self, measure: Callable[[int, Any], Point]) -> None:

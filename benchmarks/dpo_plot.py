@@ -62,7 +62,7 @@ def plot(runs: Sequence[Run], path: Path) -> None:
         place.grid(alpha=0.3)
         place.tick_params(labelsize=8)
         place.legend(fontsize=8)
-    figure.savefig(path, format="png", dpi=70)
+    figure.savefig(path, format="png", dpi=68)
 
 
 def _divergence(place: Any, by: dict[float, list[Run]], colours: dict[float, Any]) -> None:
@@ -92,6 +92,7 @@ def _reward(place: Any, runs: Sequence[Run], colours: dict[float, Any]) -> None:
 def _along(place: Any, runs: Sequence[Run], controls: Sequence[Run]) -> None:
     shown: tuple[tuple[str, str, Sequence[Run], Callable[[Point], float]], ...] = (
         ("true reward", "tab:blue", runs, lambda point: point.true),
+        ("true reward of what is an answer", "tab:cyan", runs, lambda point: point.given),
         ("proxy: a reward model's", "tab:orange", runs, lambda point: point.proxy),
         ("implicit reward", "tab:green", runs, lambda point: point.implicit),
         ("true reward, random labels", "tab:red", controls, lambda point: point.true),
