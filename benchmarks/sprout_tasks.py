@@ -29,6 +29,7 @@ LENGTHS = range(2, 21)
 HEADERS = ("litres", "units sold", "Cost per day", "kilometres", "# visitors", "weight (kg)")  # none is in training
 VARIANTS = ("plain", "header", "negatives", "decimals")
 BUNDLED = frozenset(bundled(Random(0)))
+BASICS = ("basics",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,14 +75,16 @@ def handwritten(*, keep: int | None = None) -> list[Job]:
     return [Job("hand", partial(_judge_hand, row)) for row in thinned(lines("requests.jsonl"), keep)]
 
 
-def percents(*, keep: int | None = None) -> list[Job]:
-    """Return the twenty calculations written by hand, over the bundled tools."""
-    return [Job("percent", partial(_judge_number, "percent", row)) for row in thinned(lines("percent.jsonl"), keep)]
+def percents(*, keep: int | None = None, plugins: tuple[str, ...] = BASICS) -> list[Job]:
+    """Return the twenty calculations written by hand, over the tools of some plugins."""
+    rows = thinned(lines("percent.jsonl"), keep)
+    return [Job("percent", partial(_judge_number, "percent", row, plugins=plugins)) for row in rows]
 
 
-def sums(*, keep: int | None = None) -> list[Job]:
-    """Return the twenty sums over a file written by hand, over the bundled tools."""
-    return [Job("sum", partial(_judge_number, "sum", row)) for row in thinned(lines("sum_file.jsonl"), keep)]
+def sums(*, keep: int | None = None, plugins: tuple[str, ...] = BASICS) -> list[Job]:
+    """Return the twenty sums over a file written by hand, over the tools of some plugins."""
+    rows = thinned(lines("sum_file.jsonl"), keep)
+    return [Job("sum", partial(_judge_number, "sum", row, plugins=plugins)) for row in rows]
 
 
 def lists(seed: int, *, each: int = 1, keep: int | None = None) -> list[Job]:
@@ -158,9 +161,11 @@ def _judge_hand(row: dict[str, Any], bench: Bench, weight: float) -> Judged:
     )  # fmt: skip
 
 
-def _judge_number(task: str, row: dict[str, Any], bench: Bench, weight: float) -> Judged:
+def _judge_number(
+    task: str, row: dict[str, Any], bench: Bench, weight: float, *, plugins: tuple[str, ...] = BASICS
+) -> Judged:
     """Judge a calculation, over a file where the row has one: the right tools, and the exact number."""
-    tools = _bundled_tools()
+    tools = _bundled_tools(plugins)
     with tempfile.TemporaryDirectory() as folder:
         if "file" in row:
             file = Path(folder, row["file"])
@@ -178,8 +183,8 @@ def _judge_number(task: str, row: dict[str, Any], bench: Bench, weight: float) -
     )  # fmt: skip
 
 
-def _bundled_tools() -> list[Tool]:
-    tools, broken = extensions.load_tools(Settings(extensions=ExtensionSettings(only=("basics",))))
+def _bundled_tools(plugins: tuple[str, ...]) -> list[Tool]:
+    tools, broken = extensions.load_tools(Settings(extensions=ExtensionSettings(only=plugins)))
     if broken:
         raise RuntimeError(f"agentkit's own tools do not load: {broken}")
     return tools

@@ -242,7 +242,7 @@ def _prepare(job: Job, params: Mapping[str, Any], run_dir: Path, resume: Resume,
     resumed = old is not None and _resumes(old, digest, {"seed": seed, **config}, run_dir, resume)
     if old is None and resume == "always":
         raise JobError(f"{run_dir}: there is nothing to resume; start it with resume='if_possible'")
-    if resumed and (result := folder.read_json(run_dir / folder.RESULT)) and result["status"] == "ok":
+    if resumed and _is_done(run_dir):
         return False
     free = shutil.disk_usage(run_dir).free
     if plan.disk_bytes > free:
@@ -264,6 +264,14 @@ def _prepare(job: Job, params: Mapping[str, Any], run_dir: Path, resume: Resume,
     }
     folder.write_json(run_dir / folder.CONFIG, row)
     return True
+
+
+def _is_done(run_dir: Path) -> bool:
+    """Whether the folder's job is done, and all that it made is still there."""
+    result = folder.read_json(run_dir / folder.RESULT)
+    if result is None or result["status"] != "ok":
+        return False
+    return all((run_dir / artifact["path"]).exists() for artifact in result["artifacts"])
 
 
 def _resumes(old: Mapping[str, Any], digest: str, config: Mapping[str, Any], run_dir: Path, resume: Resume) -> bool:

@@ -93,7 +93,7 @@ class _Router(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]  # a plain attribute there
-        return str(self.real.encoding)
+        return str(self.real.encoding or "utf-8")  # None where a live display stands in for the terminal
 
     @property
     def buffer(self) -> Any:

@@ -12,7 +12,7 @@ from agentkit.protocols import Tool
 NEEDS = ("torch", "tokenizers", "gguf", "safetensors", "transformers", "trl", "peft", "datasets")
 
 
-def tools() -> tuple[Tool, ...]:
+def _tools() -> tuple[Tool, ...]:
     """Return the plugin's tools; none where the extra is not installed, which `agentkit plugins` says."""
     if any(find_spec(name) is None for name in NEEDS):
         return ()
@@ -23,7 +23,7 @@ def tools() -> tuple[Tool, ...]:
 
 plugin = Plugin(
     name="training",
-    tools=tools,
+    tools=_tools,
     needs=NEEDS,
     extra="train",
     description="fine-tuning, evaluation, export and quantisation of models, as jobs",

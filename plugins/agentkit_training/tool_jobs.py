@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import wraps
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkit.errors import AgentkitError, Cancelled, InvalidParams
-from agentkit.protocols import ToolContext
-from agentkit.types import Done, Failed, Outcome, Pending
+from agentkit.protocols import Tool, ToolContext
+from agentkit.tools import tool
+from agentkit.types import Done, Failed, Grounding, Outcome, Pending
 
 if TYPE_CHECKING:
     from agentkit.jobs import Job, JobPlan, JobState
 
-__all__ = ["Wanted", "answered", "awaited", "foreseen", "local_model", "performed", "within"]
+__all__ = ["Wanted", "job_tool", "local_model", "within"]
 
+PLANNING_S = 300.0  # a plan reads the data, imports torch and tries a step
 POLL_S = (1.0, 30.0)  # between looks at a job, at least and at most
 FAILED = "it failed"  # what a model that quotes by reference reads of a reason
 
@@ -77,6 +81,45 @@ class Wanted:
         return {**self.params, "out": str(out)}
 
 
+def job_tool(
+    *, keywords: str = "", writes: bool = True, **grounded: Grounding
+) -> Callable[[Callable[..., Wanted]], Tool]:
+    """Make a tool of a function that says which job a call wants.
+
+    Args:
+        keywords: what people say for it, for the ranker.
+        writes: whether it makes something at `out`, which the function then takes.
+        grounded: argument -> where it may be from.
+    """
+
+    def declare(function: Callable[..., Wanted]) -> Tool:
+        @wraps(function)
+        def run(context: ToolContext, **arguments: Any) -> Outcome:
+            if context.waiting is not None:
+                return awaited(context.waiting, context)
+            return answered(lambda: performed(function(context=context, **arguments), context))
+
+        @wraps(function)
+        def predict(context: ToolContext, **arguments: Any) -> Outcome:
+            return answered(lambda: foreseen(function(context=context, **arguments), context))
+
+        return tool(
+            effect="write" if writes else "read",
+            egress=False,
+            idempotent=True,
+            cost=True,
+            polls=True,
+            predict=predict,
+            timeout_s=PLANNING_S,
+            trust="trusted",
+            sinks=("out",) if writes else (),
+            grounded=grounded,
+            keywords=(keywords,) if keywords else (),
+        )(run)
+
+    return declare
+
+
 def foreseen(wanted: Wanted, context: ToolContext) -> Outcome:
     """Return what a call would do and cost, or why it cannot be done; changes nothing.
 
@@ -111,6 +154,8 @@ def performed(wanted: Wanted, context: ToolContext) -> Outcome:
     if context.cancel.is_set():
         raise Cancelled(f"cancelled before {job.name} began; nothing was done")
     handle = jobs.start(replace(job, plan=_same(plan)), params, run_dir=wanted.folder)
+    if handle.process is not None:  # somebody takes note of its end, however long after this call
+        threading.Thread(target=handle.process.wait, name=f"agentkit-{wanted.folder.name}", daemon=True).start()
     told = {"job": wanted.folder.name, "state": "started"}
     context.emit("job", {**told, "plan": _plan(asdict(plan), params, context.workspace)})
     if context.cancel.is_set():

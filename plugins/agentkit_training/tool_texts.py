@@ -20,13 +20,11 @@ def result_text(state: JobState, out: str | None) -> str:
     """Return two or three sentences on a job that is done; `out` is where what it made is."""
     assert state.result is not None
     figures = state.result.metrics
-    told = [_TOLD.get(state.job, _trained)(figures)]
-    told.append(
-        f"It took {duration(state.result.wall_s)}"
-        + (f"; {_MADE.get(state.job, 'the model is')} in {out}." if out else ".")
-    )
-    told += [f"Note: {text.rstrip('.')}." for text in state.result.warnings[:WARNINGS]]
-    return " ".join(told)
+    told = [_TOLD.get(state.job, _trained)(figures), f"It took {duration(state.result.wall_s)}"]
+    if out is not None:
+        told.append(f"{_MADE.get(state.job, 'The model is')} in {out}")
+    told += [f"Note: {text.rstrip('.')}" for text in state.result.warnings[:WARNINGS]]
+    return ". ".join(told)  # and no full stop after it: it may be quoted within a sentence
 
 
 def result_brief(state: JobState) -> str:
@@ -43,14 +41,14 @@ def _trained(figures: Mapping[str, Any]) -> str:
     if change is None:
         return (
             f"It is trained in {steps}; whether it got better is not known, for no rows were held out. The training loss went "
-            f"from {_number(figures.get('loss_first'))} to {_number(figures.get('loss_last'))}."
+            f"from {_number(figures.get('loss_first'))} to {_number(figures.get('loss_last'))}"
         )
     told = [f"{change.name} {_number(change.before)} -> {_number(change.after)}"]
     if "eval_accuracy_before" in figures:
         told.append(f"accuracy {figures['eval_accuracy_before']:.0%} -> {figures['eval_accuracy']:.0%}")
     rows = figures["rows_held_out"]
     few = ", which is too few to be sure" if rows < FEW else ""
-    return f"{_VERDICTS[change.better].capitalize()} in {steps}: {', '.join(told)}, on {rows} held-out rows{few}."
+    return f"{_VERDICTS[change.better].capitalize()} in {steps}: {', '.join(told)}, on {rows} held-out rows{few}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +80,20 @@ def _evaluated(figures: Mapping[str, Any]) -> str:
         )
     if "kl" in figures:
         told.append(f"KL {_number(figures['kl'])} nats a token")
-    return f"{', '.join(told)}; on {figures['rows']} rows.".capitalize()
+    return f"{', '.join(told)}; on {figures['rows']} rows".capitalize()
 
 
 def _quantised(figures: Mapping[str, Any]) -> str:
     before, after = figures["bytes_before"], figures["bytes"]
-    return f"{before / 1e6:.1f} MB -> {after / 1e6:.1f} MB ({after / before:.0%}), {figures['bits_per_weight']:.2f} bits a weight."
+    return f"{before / 1e6:.1f} MB -> {after / 1e6:.1f} MB ({after / before:.0%}), {figures['bits_per_weight']:.2f} bits a weight"
 
 
 def _written(figures: Mapping[str, Any]) -> str:
-    return f"Wrote {figures['bytes'] / 1e6:.1f} MB."
+    return f"Wrote {figures['bytes'] / 1e6:.1f} MB"
 
 
 _TOLD = {"evaluate": _evaluated, "quantize": _quantised, "export_gguf": _written, "merge_adapter": _written}
-_MADE = {"quantize": "it is", "export_gguf": "it is", "merge_adapter": "the model is"}
+_MADE = {"quantize": "It is", "export_gguf": "It is", "merge_adapter": "The model is"}
 _VERDICTS = {1: "it got better", 0: "it stayed the same", -1: "it got worse"}
 
 

@@ -9,8 +9,7 @@ Importing this module loads nothing heavy; a call does. A further job becomes a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import wraps
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,13 +17,10 @@ from pydantic import Field
 
 from agentkit.errors import InvalidParams
 from agentkit.protocols import Tool, ToolContext
-from agentkit.tools import tool
-from agentkit.types import Grounding, Outcome
-from agentkit_training.tool_jobs import Wanted, answered, awaited, foreseen, local_model, performed, within
+from agentkit_training.tool_jobs import Wanted, job_tool, local_model, within
 
 __all__ = ["TOOLS"]
 
-PLANNING_S = 300.0  # a plan reads the data, imports torch and tries a step
 QUANTISED = Literal["q8_0", "q6_k", "q5_k_m", "q4_k_m", "q4_0"]
 # What the names can look like: a decoder that is held to it cannot take one for another.
 Rows = Annotated[str, Field(pattern=r"\.(jsonl|json|parquet)$")]
@@ -35,38 +31,7 @@ Gguf = Annotated[str, Field(pattern=r"^[^:]+\.gguf$")]
 METHODS = {"preference": "dpo", "text": "sft"}  # by what a file's rows are for
 
 
-def _job(*, keywords: str = "", writes: bool = True, **grounded: Grounding) -> Callable[[Callable[..., Wanted]], Tool]:
-    """Make a tool of a function that says which job a call wants."""
-
-    def declare(function: Callable[..., Wanted]) -> Tool:
-        @wraps(function)
-        def run(context: ToolContext, **arguments: Any) -> Outcome:
-            if context.waiting is not None:
-                return awaited(context.waiting, context)
-            return answered(lambda: performed(function(context=context, **arguments), context))
-
-        @wraps(function)
-        def predict(context: ToolContext, **arguments: Any) -> Outcome:
-            return answered(lambda: foreseen(function(context=context, **arguments), context))
-
-        return tool(
-            effect="write" if writes else "read",
-            egress=False,
-            idempotent=True,
-            cost=True,
-            polls=True,
-            predict=predict,
-            timeout_s=PLANNING_S,
-            trust="trusted",
-            sinks=("out",) if writes else (),
-            grounded=grounded,
-            keywords=(keywords,) if keywords else (),
-        )(run)
-
-    return declare
-
-
-@_job(
+@job_tool(
     data="context",
     model="trusted",
     keywords="#file # finetune train tune teach coach learn adapt improve optimise optimize better preference",
@@ -92,7 +57,7 @@ def fine_tune(
     return _training(METHODS[sort], data, context, model, out, {"steps": steps})
 
 
-@_job(data="context", model="trusted", keywords="supervised imitate")
+@job_tool(data="context", model="trusted", keywords="supervised imitate")
 def sft(
     data: Rows, context: ToolContext, steps: int | None = None, model: Model | None = None, out: Model | None = None
 ) -> Wanted:
@@ -107,7 +72,7 @@ def sft(
     return _training("sft", data, context, model, out, {"steps": steps})
 
 
-@_job(data="context", model="trusted", keywords="preference optimisation optimization")
+@job_tool(data="context", model="trusted", keywords="preference optimisation optimization")
 def dpo(
     data: Rows, context: ToolContext, steps: int | None = None, model: Model | None = None, out: Model | None = None
 ) -> Wanted:
@@ -122,7 +87,7 @@ def dpo(
     return _training("dpo", data, context, model, out, {"steps": steps})
 
 
-@_job(data="context", model="trusted", keywords="scorer judge")
+@job_tool(data="context", model="trusted", keywords="scorer judge")
 def reward(
     data: Rows, context: ToolContext, steps: int | None = None, model: Model | None = None, out: Model | None = None
 ) -> Wanted:
@@ -137,7 +102,7 @@ def reward(
     return _training("reward", data, context, model, out, {"steps": steps})
 
 
-@_job(data="context", model="trusted", keywords="reinforcement RL")
+@job_tool(data="context", model="trusted", keywords="reinforcement RL")
 def grpo(
     data: Rows, context: ToolContext, steps: int | None = None, model: Model | None = None, out: Model | None = None
 ) -> Wanted:
@@ -156,7 +121,7 @@ def grpo(
     return _training("grpo", data, context, model, out, {"steps": steps, "reward": reward})
 
 
-@_job(writes=False, data="context", model="trusted", keywords="#file perplexity")
+@job_tool(writes=False, data="context", model="trusted", keywords="#file perplexity")
 def evaluate(data: Rows, context: ToolContext, model: Model | None = None) -> Wanted:
     """Evaluate how good a model is on a data file.
 
@@ -173,7 +138,7 @@ def evaluate(data: Rows, context: ToolContext, model: Model | None = None) -> Wa
     )
 
 
-@_job(model="context", keywords="convert")
+@job_tool(model="context", keywords="convert")
 def export_gguf(
     model: Model, context: ToolContext, type: Literal["f16", "f32", "q8_0"] | None = None, out: Gguf | None = None
 ) -> Wanted:
@@ -196,7 +161,7 @@ def export_gguf(
     )
 
 
-@_job(model="context", keywords="quantise smaller compress shrink")
+@job_tool(model="context", keywords="quantise smaller compress shrink")
 def quantize(model: Gguf, context: ToolContext, to: QUANTISED | None = None, out: Gguf | None = None) -> Wanted:
     """Quantize a GGUF file, which makes it smaller.
 
@@ -216,7 +181,7 @@ def quantize(model: Gguf, context: ToolContext, to: QUANTISED | None = None, out
     )
 
 
-@_job(adapter="context", keywords="lora")
+@job_tool(adapter="context", keywords="lora")
 def merge_adapter(adapter: Model, context: ToolContext, out: Model | None = None) -> Wanted:
     """Merge an adapter into the model that it was trained on.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agentkit import Agent
+from agentkit import Agent, Done, tool
 from agentkit.config import EngineSettings, ExtensionSettings, Settings, StoreSettings
 
 
@@ -41,3 +41,22 @@ def test_first_requests(agent: Agent, request_: str, tools: list[str], answer: s
     result = agent.run(request_)
     assert [step.tool for step in result.steps] == tools
     assert re.fullmatch(answer, result.answer.strip()), result.answer
+
+
+REPORT = "It got better in 30 steps: loss 0.6931 -> 0.6512, accuracy 50% -> 67%, on 12 rows. It took 20 s"
+
+
+@tool(effect="pure", grounded={"data": "context"}, keywords=("train steps",))
+def fine_tune(data: str, steps: int) -> Done:
+    """Fine-tune a model on a data file."""
+    return Done(text=REPORT, brief="it got better")
+
+
+def test_a_long_result_is_quoted_whole_by_who_has_read_its_brief(tmp_path: Path) -> None:
+    settings = Settings(engine=EngineSettings(threads=1), store=StoreSettings(url=str(tmp_path / "agentkit.db")))
+    with Agent(tools=[fine_tune], workspace=tmp_path, settings=settings) as agent:
+        result = agent.run("fine-tune on votes.jsonl for 30 steps")
+    assert [(step.tool, step.arguments) for step in result.steps] == [
+        ("fine_tune", {"data": "votes.jsonl", "steps": 30})
+    ]
+    assert REPORT in result.answer

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from agentkit.messages import meta, note_message, nudge_message, result_message, step_message, step_of, user_message
@@ -48,6 +50,8 @@ def test_a_result_says_whose_it_is(outcome: Done | Failed, status: str) -> None:
     message = result_message(CALL, outcome, number=4, spec=spec)
     assert (message.content, message.status, message.tool_call_id) == (outcome.text, status, "call_1_0")
     assert meta(message) == {"source": "tool:add", "trust": "untrusted", "result": 4}
+    brief = result_message(CALL, replace(outcome, brief="sum"), number=4, spec=spec)
+    assert (brief.content, meta(brief)["brief"]) == (outcome.text, "sum")
 
 
 def test_the_frameworks_own_words_are_no_instructions_of_a_user() -> None:

@@ -29,6 +29,8 @@ SEARCH = spec("web_search", Effect.READ, egress=True)
 RUN = spec("run_command", Effect.IRREVERSIBLE, sinks=("command",))
 MAIL = spec("send_mail", Effect.IRREVERSIBLE, egress=True, sinks=("to",))
 POST = spec("post_comment", Effect.WRITE, egress=True, sinks=("issue",))
+TRAIN = spec("train", Effect.WRITE, cost=True)
+MEASURE = spec("measure", Effect.READ, cost=True)
 UNKNOWN = ToolSpec(name="mystery", description="says nothing of itself", parameters={"type": "object"})
 
 
@@ -81,6 +83,10 @@ U = "https://example.com/a"
         ("auto", MAIL, {"to": "bob@example.com"}, "mail bob@example.com", ASK, ASK),
         ("auto", UNKNOWN, {"x": 1}, "", ASK, ASK),
         ("manual", UNKNOWN, {}, "", ASK, ASK),
+        # a long job, whatever it does
+        ("auto", TRAIN, {"data": "a.jsonl"}, "train on a.jsonl", ASK, ASK),
+        ("auto", MEASURE, {"data": "a.jsonl"}, "measure it on a.jsonl", ASK, ASK),
+        ("yolo", TRAIN, {}, "", ALLOW, ALLOW),
         # yolo
         ("yolo", MAIL, {"to": "eve@evil.example"}, "", ALLOW, ALLOW),
         ("yolo", UNKNOWN, {}, "", ALLOW, ALLOW),
@@ -103,6 +109,7 @@ def test_the_allow_list_stands_in_for_a_person(mode: str) -> None:
     assert decide(RUN, {"command": "make"}, mode=mode, allow_tools=("run_command",)) == Allow()
     assert decide(UNKNOWN, {}, mode=mode, allow_tools=("myst*",)) == Allow()
     assert decide(FETCH, {"url": U}, mode=mode, allow_tools=("fetch_url",)) == Allow()
+    assert decide(TRAIN, {"data": "a"}, mode=mode, allow_tools=("train",)) == Allow()
     assert isinstance(decide(RUN, {"command": "make"}, mode=mode, allow_tools=("other",)), Ask)
 
 

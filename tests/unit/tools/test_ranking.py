@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.tools import rank, shortlist
+from agentkit.tools import rank, shortlist, without_idle_jobs
 from agentkit.tools.ranking import FLOOR, stem, words
-from agentkit.types import ToolSpec
+from agentkit.types import ToolRules, ToolSpec
 
 
 def spec(name: str, description: str = "", *arguments: str) -> ToolSpec:
@@ -114,3 +114,31 @@ def test_keywords_stand_for_what_descriptions_lack(request_text: str, first: str
     assert max(scores, key=scores.__getitem__) == first
     bare = [replace(spec, rules=replace(spec.rules, keywords=())) for spec in specs]
     assert rank(request_text, bare)[first] < scores[first]
+
+
+JOBS = [
+    replace(spec(name, description, "data"), rules=ToolRules(cost=True))
+    for name, description in (
+        ("bake_model", "Bake a model."),
+        ("freeze_model", "Freeze a model."),
+        ("melt", "Melt it."),
+    )
+]
+
+
+@pytest.mark.parametrize(
+    ("query", "jobs"),
+    [
+        ("bake it, please", ["bake_model"]),
+        ("I need a model", ["bake_model", "freeze_model"]),  # it may be either
+        ("read the text file", []),
+        ("read the file and melt", []),  # it is more about reading
+        ("good morning", []),  # about nothing
+    ],
+)
+def test_a_long_job_is_offered_to_who_speaks_of_it(query: str, jobs: list[str]) -> None:
+    offered = without_idle_jobs(query, [*BASICS, *JOBS])
+    assert [one.name for one in offered] == [*(one.name for one in BASICS), *jobs]
+    assert without_idle_jobs(query, BASICS) == BASICS
+    kept = without_idle_jobs(query, [*BASICS, *JOBS], frozenset({"melt"}))
+    assert kept[-1].name == "melt"

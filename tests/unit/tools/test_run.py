@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
+import io
 import json
 import sys
 import threading
@@ -172,6 +174,11 @@ def test_prints_are_the_result_of_a_tool_that_returns_nothing(capsys: pytest.Cap
     assert len(outcome.text) <= 20_000
     assert was_cut(outcome.text)
     assert capsys.readouterr().out == ""
+
+
+def test_stdout_has_an_encoding_also_where_a_live_display_stands_in_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", io.TextIOBase())  # its encoding is None, as that of rich's stand-in
+    assert run(made(lambda: codecs.lookup(sys.stdout.encoding).name)) == Done(text="utf-8")
 
 
 def test_prints_beside_a_result_are_progress_and_others_still_print(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,7 @@ from agentkit.tools import Limits, run_call
 from agentkit.tools.children import bubblewrap
 from agentkit.tools.convert import bare_context
 from agentkit.tools.worker import close_workers
-from agentkit.types import CONFINED, Done, Failed, ToolCall
+from agentkit.types import CONFINED, Done, Failed, Pending, ToolCall
 
 NO_LIMITS = Limits()
 OPEN = replace(CONFINED, sandbox="off")  # process ids are those of this system, and /tmp is there
@@ -46,7 +46,7 @@ def pid(context: ToolContext) -> str:
     print("this must not break the pipe")
     os.write(1, b"nor this")
     context.emit("tool_progress", {"at": 1})
-    return f"{os.getpid()} {context.call('other', {'a': 1}).text} {context.settings['s']}"
+    return f"{os.getpid()} {context.call('other', {'a': 1}).text} {context.settings['s']}{context.waiting.handle}"
 
 @tool(isolation="worker", timeout_s=1.0)
 def hang(file: str) -> str:
@@ -199,9 +199,10 @@ def test_a_worker_is_another_process_kept_warm(workers: Any) -> None:
         emit=lambda kind, data: told.append(kind),
         call=lambda name, arguments: Done(text=f"{name}{arguments['a']}"),
         settings={"s": "set"},
+        waiting=Pending(kind="job", handle="/7"),
     )
     first = run(workers.pid, context)
-    assert first.text.endswith(" other1 set")
+    assert first.text.endswith(" other1 set/7")
     assert int(first.text.split()[0]) != os.getpid()
     assert run(workers.pid, context) == first
     assert "tool_progress" in told
