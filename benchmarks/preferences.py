@@ -1,6 +1,6 @@
 """From preferences to a better GGUF on this machine: sprout, its own steps checked, DPO, llama.cpp; and what it is worth.
 
-python -m benchmarks.preferences [--pairs 300] [--tasks 300] [--epochs 2] [--write] [--keep FOLDER]
+python -m benchmarks.preferences [--pairs 300] [--tasks 300] [--epochs 1] [--write] [--keep FOLDER]
 
 1. sprout does tasks with obstacles; of the steps it offers, the most probable right one and the most probable wrong one are a pair
 2. DPO as anybody would run it (`agentkit train dpo`), in a process of its own; beside it SFT on the chosen steps
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -76,7 +75,6 @@ class Found:
     answers: Mapping[str, Answered]
     apart: Apart
     seconds: float
-    memory_mb: float
 
 
 def measure(folder: Path, pairs: int, count: int, epochs: float, bar: Progress) -> Found:
@@ -92,7 +90,6 @@ def measure(folder: Path, pairs: int, count: int, epochs: float, bar: Progress) 
     test = [agent_task(TESTED, number) for number in range(count)]
     answers = {name: _answered(path, test, bar, name) for name, path in models.items()}
     seconds = time.monotonic() - began  # what was promised; the rest is for comparison
-    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     chosen = [{"prompt": row["prompt"], "completion": row["chosen"]} for row in rows]
     (folder / "chosen.jsonl").write_text("".join(json.dumps(row) + "\n" for row in chosen))
     _job(SFT, {"data": str(folder / "chosen.jsonl"), "out": str(folder / "sft"), "epochs": epochs}, folder / "job-sft")
@@ -100,7 +97,7 @@ def measure(folder: Path, pairs: int, count: int, epochs: float, bar: Progress) 
     models |= {kind: quantize(folder / "dpo-f16.gguf", folder / f"dpo-{kind}.gguf", kind=kind) for kind in QUANTS}
     answers |= {name: _answered(path, test, bar, name) for name, path in models.items()}
     apart = _apart(folder / "dpo", folder / "dpo-f16.gguf", rows)
-    return Found(pairs=len(rows), trained=dpo, answers=answers, apart=apart, seconds=seconds, memory_mb=memory)
+    return Found(pairs=len(rows), trained=dpo, answers=answers, apart=apart, seconds=seconds)
 
 
 def _preferences(model: Path, pairs: int, bar: Progress) -> list[dict[str, str]]:
@@ -183,7 +180,7 @@ def measured(found: Found) -> list[Measured]:
         Measured(id="preferences-top-1", what="tokens after which both have the same most probable one", value=round(found.apart.top_1, 5), unit="share", n=found.apart.tokens, target=TOP_1),
         Measured(id="preferences-irreversible", what="irreversible calls that ran, with any model", value=sum(one.submitted for one in found.answers.values()), unit="calls", n=count * len(found.answers), target=0),
         Measured(id="preferences-seconds", what=f"{found.pairs} pairs, DPO, GGUF, {2 * count} tasks", value=round(found.seconds, 1), unit="s", n=1, target=SECONDS),
-        Measured(id="preferences-memory", what="most memory of the training process", value=round(found.memory_mb), unit="MB", n=1, target=MEMORY),
+        Measured(id="preferences-memory", what="most memory of the training process", value=round(found.trained.memory_bytes / 1e6), unit="MB", n=1, target=MEMORY),
         Measured(id="preferences-kl", what="KL to the reference on held-out pairs, a token", value=round(figures["eval_kl"], 4), unit="nats", n=figures["rows_held_out"]),
         share("preferences-accuracy", "held-out pairs of which the chosen step is preferred", round(figures["eval_accuracy"] * figures["rows_held_out"]), figures["rows_held_out"]),
     ]  # fmt: skip
@@ -207,7 +204,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--pairs", type=int, default=300, help="(default: %(default)s)")
     parser.add_argument("--tasks", type=int, default=300, help="that are tested on (default: %(default)s)")
-    parser.add_argument("--epochs", type=float, default=2.0, help="of DPO (default: %(default)s)")
+    parser.add_argument("--epochs", type=float, default=1.0, help="of DPO (default: %(default)s)")
     parser.add_argument("--keep", type=Path, help="a folder for the models, the pairs and the runs")
     parser.add_argument("--write", action="store_true", help="put the rows into benchmarks/results/training.json")
     wanted = parser.parse_args(argv)

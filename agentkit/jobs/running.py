@@ -19,6 +19,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, cast
 
+if sys.platform != "win32":
+    import resource
+
 from agentkit.errors import BudgetExceeded, Cancelled, InvalidParams, JobError
 from agentkit.jobs import folder
 from agentkit.jobs.context import JobContext
@@ -209,6 +212,7 @@ def execute(run_dir: Path, job: Job | None, cancelled: threading.Event) -> JobRe
         seed=context.seed,
         versions=_versions(),
         wall_s=round(context.wall_s, 3),
+        memory_bytes=_most_memory(),
         warnings=tuple(context.warnings),
         error=error,
     )
@@ -310,6 +314,14 @@ def _at_home(home: str) -> Job:
     if not isinstance(found, Job):
         raise JobError(f"{home} is no agentkit.jobs.Job; mend the job's home")
     return found
+
+
+def _most_memory() -> int:
+    """Return the largest resident set of this process so far, in bytes."""
+    if sys.platform == "win32":
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _versions() -> dict[str, str]:

@@ -75,6 +75,7 @@ class JobResult:
     seed: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
     wall_s: float = 0.0  # of all its starts together
+    memory_bytes: int = 0  # most that the process held which ended it; 0: not known
     warnings: tuple[str, ...] = ()
     error: str = ""  # one line, when it failed
 

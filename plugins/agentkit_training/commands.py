@@ -12,6 +12,7 @@ import click
 
 from agentkit.cli.output import json_option, say
 from agentkit_training.export_command import export_gguf, merge_adapter
+from agentkit_training.finetune.evaluate_command import evaluate
 from agentkit_training.finetune.train_command import METHODS
 from agentkit_training.quantize_command import quantize
 from agentkit_training.scaling_sweep_command import double, sweep
@@ -63,6 +64,7 @@ def train() -> None:
 
 
 train.add_command(quantize)
+train.add_command(evaluate)
 train.add_command(export_gguf)
 train.add_command(merge_adapter)
 for method in METHODS:

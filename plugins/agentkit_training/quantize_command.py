@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from agentkit.cli.output import document, json_option, pairs, say, table
+from agentkit.cli.output import document, json_option, pairs, table
+from agentkit.cli.progress import run_job
 
 __all__ = ["quantize"]
 
@@ -39,7 +39,7 @@ def quantize(
     agentkit train quantize model-f16.gguf --to q4_k_m --text held-out.txt
     agentkit train quantize model-f16.gguf --to q8_0 -o small.gguf --json
     """
-    from agentkit import config, jobs
+    from agentkit import config
     from agentkit.errors import JobError, UsageError
     from agentkit.models import resolve
     from agentkit_training.quantizing import QUANTIZE
@@ -47,34 +47,19 @@ def quantize(
     source = resolve(model).path
     if source is None:
         raise UsageError(f"{model}: there is no file of it here; name a GGUF file")
-    target = out or Path(f"{source.stem}-{to}.gguf")
-    params = {"model": str(source), "to": to, "out": str(target), "text": None if text is None else str(text), "window": window, "threads": threads, "force": force}  # fmt: skip
+    target = (out or Path(f"{source.stem}-{to}.gguf")).absolute()
+    params = {"model": str(source.absolute()), "to": to, "out": str(target), "text": None if text is None else str(text.absolute()), "window": window, "threads": threads, "force": force}  # fmt: skip
     folder = config.data_dir() / "jobs" / f"quantize-{target.stem}"
-    stop = threading.Event()
-    done = _until_stopped(lambda: jobs.run(QUANTIZE, params, run_dir=folder, cancelled=stop), stop)
+    done = run_job(QUANTIZE, params, folder)
     if done.status == "failed":
         raise JobError(f"{done.error}; `agentkit jobs show {folder.name}` has more")
     if as_json:
         document("train quantize", {"out": str(target), "status": done.status, **done.metrics})
     else:
-        _print(done.metrics)
+        if done.metrics:
+            _print(done.metrics)
         click.echo(f"wrote {target}" if done.status == "ok" else f"{done.status}: nothing is written yet; the same command goes on", err=True)  # fmt: skip
     click.get_current_context().exit(done.exit_code)
-
-
-def _until_stopped(work: Any, stop: threading.Event) -> Any:
-    """Return what `work` gives; Ctrl-C asks it to stop at its next step."""
-    import signal
-
-    def ask(number: int, frame: object) -> None:
-        stop.set()
-        say("stopping after this window; the same command goes on from there")
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        return work()
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _print(figures: Mapping[str, Any]) -> None:

@@ -53,6 +53,7 @@ LATE = {("agentkit.agent", "langgraph"), ("agentkit.agent", "agentkit.graph"), (
 PUBLIC = {
     "agentkit",
     "agentkit.cli.output",  # for commands: one form of tables and of JSON
+    "agentkit.cli.progress",  # and one of jobs that are stayed with
     "agentkit.config",
     "agentkit.engine",
     "agentkit.engine.dialects",
