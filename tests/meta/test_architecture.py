@@ -59,6 +59,7 @@ PUBLIC = {
     "agentkit.engine.dialects",
     "agentkit.engine.llama.library",  # llama.cpp itself, with its log where it belongs
     "agentkit.engine.dialects.plain",
+    "agentkit.engine.dialects.plain_template",
     "agentkit.errors",
     "agentkit.events",
     "agentkit.extensions",

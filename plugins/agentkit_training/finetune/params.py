@@ -61,21 +61,23 @@ class TrainParams(Checked, BaseModel):
     batch: Count = Field(8, description="rows a process reads at once")
     accumulate: Count = Field(1, description="batches a step")
     learning_rate: Rate | None = Field(None, description="peak; chosen by method and size where none is given")
-    schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
+    schedule: Literal["cosine", "linear", "constant_with_warmup"] = Field(
+        "cosine", description="of the rate, after the warm-up"
+    )
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps that the rate rises in")
-    weight_decay: float = Field(0.0, ge=0, le=1)
-    max_grad_norm: float = Field(1.0, gt=0)
+    weight_decay: float = Field(0.0, ge=0, le=1, description="of AdamW")
+    max_grad_norm: float = Field(1.0, gt=0, description="gradients are scaled down to it")
     max_length: int | None = Field(None, ge=8, description="tokens a row may have; the model's context, or 1024")
     lora_rank: int = Field(0, ge=0, le=1_024, description="0 trains all weights")
     lora_alpha: float | None = Field(None, gt=0, description="twice the rank")
     lora_targets: tuple[str, ...] = Field((), description="modules to adapt; all linear layers but the head")
     four_bit: bool = Field(False, description="load the base in 4 bits (bitsandbytes, NF4); needs a GPU and a LoRA")
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    gradient_checkpointing: bool = False
+    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 on a GPU that has it")
+    gradient_checkpointing: bool = Field(False, description="less memory, a third more time")
     processes: Count = Field(1, description="of data-parallel training on this machine")
     accelerate: str | None = Field(None, description="accelerate's configuration: multi_gpu, zero3, fsdp2, or a file")
     threads: Count | None = Field(None, description="a process; all cores divided by the processes")
-    seed: int = Field(0, ge=0, lt=2**32)
+    seed: int = Field(0, ge=0, lt=2**32, description="of the order, of new weights and of what is sampled")
     save_every: Count = Field(50, description="steps between checkpoints")
     skip_bad_rows: bool = Field(False, description="leave out rows that cannot be used, instead of refusing the file")
     force: bool = Field(False, description="write over `out`")
@@ -100,7 +102,7 @@ class DpoParams(TrainParams):
     loss_weights: tuple[float, ...] | None = Field(None, description="of each loss; 1 where none is given")
     beta: float = Field(0.1, gt=0, description="how dear it is to leave the reference")
     label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="share of labels taken to be wrong")
-    divergence: Divergence = "reverse_kl"
+    divergence: Divergence = Field("reverse_kl", description="that rewards are reckoned by (f-DPO, arXiv 2309.16240)")
     reference: str | None = Field(
         None, description="model that the policy is held to; the model itself, before training"
     )
@@ -132,7 +134,7 @@ class GrpoParams(TrainParams):
     reward: str = Field("exact", description="exact, number, json, or module:function of your own")
     generations: int = Field(4, ge=2, description="completions a prompt")
     completion_length: Count = Field(64, description="tokens of a completion")
-    temperature: float = Field(1.0, gt=0)
+    temperature: float = Field(1.0, gt=0, description="of the sampling")
     beta: float = Field(0.0, ge=0, description="weight of the divergence from the reference")
 
     @model_validator(mode="after")

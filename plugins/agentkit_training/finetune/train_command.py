@@ -26,26 +26,28 @@ class Training(click.Command):
     """A command whose options are read from a class of parameters, when they are asked for."""
 
     def __init__(self, name: str, *, kind: str, help: str) -> None:
-        super().__init__(name, help=help, callback=self._run)
         self.kind = kind
+        self._made: list[click.Parameter] = []
+        super().__init__(name, help=help, callback=self._run)
 
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Return the arguments and options."""
-        if not self.params:
-            self.params = [click.Argument(["data"], type=click.Path(dir_okay=False))]
-            self.params += [
-                click.Option([*_names(name)], **_option(about))
-                for name, about in self._fields().items()
-                if name != "data"
-            ]
-            self.params += [
+    @property
+    def params(self) -> list[click.Parameter]:
+        """The arguments and options; made the first time."""
+        if not self._made:
+            self._made = [click.Argument(["data"], type=click.Path(dir_okay=False))]
+            self._made += [click.Option([*_names(name)], **_option(about)) for name, about in self._fields().items() if name != "data"]  # fmt: skip
+            self._made += [
                 click.Option(
                     ["--plan", "planned"], is_flag=True, help="Say what it would do and cost, and do nothing."
                 ),
                 click.Option(["--detach"], is_flag=True, help="Do not stay with it; `agentkit jobs watch` does."),
             ]
             json_option(self)
-        return super().get_params(ctx)
+        return self._made
+
+    @params.setter
+    def params(self, value: list[click.Parameter]) -> None:
+        """Take what click sets at first: nothing."""
 
     def _fields(self) -> Mapping[str, Any]:
         return self._class().model_fields
