@@ -106,7 +106,7 @@ def everyday() -> list[figures.Measured]:
         asked = [*sprout_tasks.percents(plugins=plugins), *sprout_tasks.sums(plugins=plugins)]
         right = sum(job.do(bench, weight).right_task for job in asked)
         what = f"percentages and sums over a file, written by hand, {name} the training tools installed"
-        found.append(figures.share(f"everyday-{name}", what, right, len(asked)))
+        found.append(figures.share(f"training-everyday-{name}", what, right, len(asked)))
     bench.close()
     return found
 
@@ -114,10 +114,10 @@ def everyday() -> list[figures.Measured]:
 def _asked(asked: Sequence[Asked]) -> Iterator[figures.Measured]:
     what = f"{len(asked)} ways to ask for {STEPS} steps of fine-tuning on {DATA}"
     called, ran = sum(one.called for one in asked), sum(one.called and one.ran for one in asked)
-    yield figures.share("called", f"{what}: the right call", called, len(asked))
-    yield figures.share("ran", f"{what}: the training ran", ran, len(asked))
+    yield figures.share("training-called", f"{what}: the right call", called, len(asked))
+    yield figures.share("training-ran", f"{what}: the training ran", ran, len(asked))
     right = sum(one.right for one in asked)
-    yield figures.share("right", f"{what}: it ran, and the answer has its figures", right, len(asked), TARGET)
+    yield figures.share("training-right", f"{what}: it ran, and the answer has its figures", right, len(asked), TARGET)
 
 
 def _ask(row: dict[str, Any], home: Path, work: Path) -> Asked:

@@ -127,12 +127,12 @@ def foreseen(wanted: Wanted, context: ToolContext) -> Outcome:
         AgentkitError: the job's own, where it cannot be planned.
     """
     known = _known(wanted)
-    if known is not None and known.status == "ok":
+    if known is not None and _stands(known):
         return Done(text=f"was done before; nothing is run: {_result(known, context.workspace).text}")
     if known is not None and known.status == "running":
         return Done(text=f"is running already, and is waited for: {_progress(known)}")
     params = wanted.whole(context.workspace) if known is None else known.params
-    again = "" if known is None else f"; goes on after step {known.step}"
+    again = "" if known is None or known.status == "ok" else f"; goes on after step {known.step}"
     return Done(text=_plan(asdict(wanted.job().plan(params)), params, context.workspace) + again)
 
 
@@ -146,7 +146,7 @@ def performed(wanted: Wanted, context: ToolContext) -> Outcome:
     from agentkit import jobs  # noqa: PLC0415  with the tools' first call
 
     known = _known(wanted)
-    if known is not None and known.status in {"ok", "running"}:
+    if known is not None and (known.status == "running" or _stands(known)):
         return _now(known, context.workspace)
     job = wanted.job()
     params = dict(known.params) if known is not None else wanted.whole(context.workspace)
@@ -248,6 +248,12 @@ def _known(wanted: Wanted) -> JobState | None:
     return jobs.read(wanted.folder) if (wanted.folder / "config.json").exists() else None
 
 
+def _stands(state: JobState) -> bool:
+    """Whether a job is done, and what it made is still there."""
+    out = state.params.get("out")
+    return state.status == "ok" and (out is None or Path(out).exists())
+
+
 def _same(plan: JobPlan) -> Any:
     return lambda params: plan
 
@@ -276,12 +282,6 @@ def _result(state: JobState, workspace: Path) -> Outcome:
     from agentkit_training.tool_texts import result_brief, result_text  # noqa: PLC0415  plain text; with the first result
 
     out = state.params.get("out")
-    if out is not None and not Path(out).exists():
-        return Failed(
-            text=f"{state.job} was done, and what it made is gone: {shown(Path(out), workspace)}; remove the job's folder "
-            f"{state.run_dir} to do it anew",
-            brief=FAILED,
-        )
     assert state.result is not None
     data = {"job": str(state.run_dir), "out": out, **state.result.metrics}
     return Done(
