@@ -44,7 +44,7 @@ WORDS = (
     "--held-out",
     "0.25",
     "--learning-rate",
-    "0.01",
+    "0.0001",
     "--threads",
     "1",
 )
