@@ -138,7 +138,9 @@ class Chat:
 
 def chat(flags: AgentFlags) -> int:
     """Talk until the person leaves; return the exit status."""
-    console = Console(file=sys.stdout, highlight=False)  # the terminal itself, whatever stands in for it while a tool runs
+    console = Console(
+        file=sys.stdout, highlight=False
+    )  # the terminal itself, whatever stands in for it while a tool runs
     signal.signal(signal.SIGTERM, _terminated)
     talk = Chat(flags, console)
     try:
