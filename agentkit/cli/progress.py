@@ -30,13 +30,14 @@ def run_job(job: Job, params: Mapping[str, Any], folder: Path) -> JobResult:
     """
     from agentkit import jobs
 
-    handle = jobs.start(job, params, run_dir=folder)
     try:
+        jobs.start(job, params, run_dir=folder)
         follow_job(folder)
     except KeyboardInterrupt:
+        if not jobs.cancel(folder):  # it had not begun, or is done
+            raise
         say("stopping after this step; the same command goes on from there")
-        handle.cancel()
-    return handle.wait()
+    return jobs.JobHandle(folder).wait()
 
 
 def follow_job(folder: Path) -> None:

@@ -60,9 +60,9 @@ def test_ctrl_c_ends_it_after_a_window_and_says_so(agentkit: Any, tmp_path: Path
     text, out = tmp_path / "text.txt", tmp_path / "small.gguf"
     text.write_text("add up the numbers in sales.txt and write the sum to total.txt, then read it again. " * 20_000)
     command = [sys.executable, "-m", "agentkit", "train", "quantize", "sprout", "-o", str(out), "--text", str(text)]
-    environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path)}
+    environment = {**os.environ, "AGENTKIT_HOME": str(tmp_path)}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    events = tmp_path / "agentkit" / "jobs" / "quantize-small" / "events.jsonl"
+    events = tmp_path / "jobs" / "quantize-small" / "events.jsonl"
     end = time.monotonic() + 60
     while '"step"' not in (events.read_text() if events.exists() else "") and time.monotonic() < end:
         time.sleep(0.1)
