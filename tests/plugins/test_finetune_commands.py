@@ -30,7 +30,8 @@ def agentkit(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     tiny(tmp_path / "tiny")
-    write(tmp_path / "prefs.jsonl", pairs(16))
+    write(tmp_path / "prefs.jsonl", pairs(12))
+    write(tmp_path / "more.jsonl", pairs(16)[12:])
     return tmp_path
 
 
@@ -41,8 +42,8 @@ WORDS = (
     "4",
     "--batch",
     "4",
-    "--held-out",
-    "0.25",
+    "--eval-data",
+    "more.jsonl",
     "--learning-rate",
     "0.0001",
     "--threads",
@@ -58,6 +59,7 @@ def test_help_has_an_option_for_every_parameter(home: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_plan_a_run_and_the_same_run_with_two_processes(home: Path) -> None:
     planned = agentkit(home, "train", "dpo", "prefs.jsonl", "-o", "tuned", "--plan", "--json", *WORDS)
     assert planned.returncode == 0, planned.stderr
