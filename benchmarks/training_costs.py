@@ -38,7 +38,7 @@ def rows(count: int = 96, words: int = 120) -> dict[str, list[dict[str, Any]]]:
         asked = [
             {"role": "user", "content": " ".join(["number", str(n)] * (1 + n * words // (2 * count))) + " how many?"}
         ]
-        good, bad = ([{"role": "assistant", "content": text}] for text in (f"{n} of them", "nobody said"))
+        good, bad = ([{"role": "assistant", "content": text}] for text in (f"{n} of them", f"nobody said {n}"))
         found["prefs"].append({"prompt": asked, "chosen": good, "rejected": bad})
         found["chats"].append({"messages": [*asked, *good]})
         found["prompts"].append({"prompt": asked, "answer": n})
