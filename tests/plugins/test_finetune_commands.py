@@ -106,6 +106,27 @@ def test_what_cannot_be_is_a_usage_error_in_a_line(home: Path, words: tuple[str,
     assert "Traceback" not in done.stderr
 
 
+def test_a_hub_that_cannot_be_reached_says_how_to_get_the_model(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setenv("HF_HUB_CACHE", str(home / "hub"))
+    done = agentkit(home, "train", "dpo", "prefs.jsonl", "-o", "out", "-m", "nobody/nothing")
+    assert done.returncode == 3
+    assert "nobody/nothing is not in the cache, and the hub did not give it" in done.stderr
+    assert "hf download nobody/nothing" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_configuration_of_accelerate_is_what_it_is_launched_with(home: Path) -> None:
+    (home / "cpu.yaml").write_text(
+        "compute_environment: LOCAL_MACHINE\ndistributed_type: 'NO'\nmixed_precision: 'no'\nnum_machines: 1\n"
+        "num_processes: 1\nuse_cpu: true\n"
+    )
+    done = agentkit(home, "train", "dpo", "prefs.jsonl", "-o", "out", "--accelerate", "cpu.yaml", "--json", *WORDS)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["data"]["steps"] == 4
+    assert (home / "out" / "model.safetensors").exists()
+
+
 def test_processes_are_started_by_torchrun_or_by_a_configuration_of_accelerate(tmp_path: Path) -> None:
     told = {"data": "rows.jsonl", "out": "tuned", "processes": 2}
     line = launch_line(DpoParams.parse(told), tmp_path)

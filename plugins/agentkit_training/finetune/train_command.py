@@ -165,8 +165,10 @@ def _help(about: Any) -> str:
 
 def _absolute(name: str, value: Any) -> Any:
     """Return a path that means the same from everywhere."""
-    is_path = name in {"data", "out", "eval_data"} or (
-        name in {"model", "reference"} and Path(str(value)).expanduser().is_dir()
+    is_path = (
+        name in {"data", "out", "eval_data"}
+        or (name == "accelerate" and Path(str(value)).expanduser().is_file())
+        or (name in {"model", "reference"} and Path(str(value)).expanduser().is_dir())
     )
     return str(Path(str(value)).expanduser().absolute()) if is_path else value
 
