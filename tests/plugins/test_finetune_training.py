@@ -128,6 +128,8 @@ class TestMethods:
         done = run(DPO, told, tmp_path / "again")
         assert done.status == "ok", done.error
         assert done.metrics["eval_loss_before"] < 0.69  # it has left the reference already
+        assert done.metrics["eval_accuracy_before"] == 1.0  # so that nothing is a tie
+        assert done.metrics["eval_kl_before"] > 0
 
 
 def _answers_nll(model: Path, folder: Path, *, rows: int) -> float:

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from agentkit.errors import InvalidParams
 from agentkit.jobs import Job, JobContext, JobPlan, write_atomic
@@ -27,10 +27,8 @@ CHECKPOINT = "tally.json"
 Z = 1.96  # of a 95 % interval
 
 
-class EvaluateParams(Checked, BaseModel):
+class EvaluateParams(Checked):
     """What an evaluation takes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = Field("sprout", min_length=1, description="sprout, a folder (an adapter's too), or a Hugging Face id")
     data: Path = Field(description="rows of pairs or texts: .jsonl or .parquet")

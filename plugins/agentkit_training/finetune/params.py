@@ -27,8 +27,10 @@ Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 
 
-class Checked:
-    """What can be made of a job's parameters."""
+class Checked(BaseModel):
+    """A job's parameters; an unknown one is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     @classmethod
     def parse(cls, params: Mapping[str, Any]) -> Self:
@@ -38,16 +40,14 @@ class Checked:
             InvalidParams: names what is wrong by JSON pointer.
         """
         try:
-            return cls.model_validate(dict(params))  # type: ignore[attr-defined,no-any-return]  # of BaseModel, which is mixed in
+            return cls.model_validate(dict(params))
         except ValidationError as error:
             told = "; ".join(_problem(one) for one in error.errors(include_url=False))
             raise InvalidParams(told) from error
 
 
-class TrainParams(Checked, BaseModel):
+class TrainParams(Checked):
     """What every kind of fine-tuning takes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = Field("sprout", min_length=1, description="sprout, a folder, or a Hugging Face id")
     data: Path = Field(description="rows to train on: .jsonl or .parquet")

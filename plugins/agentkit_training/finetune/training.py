@@ -88,6 +88,8 @@ def fit(
 def _trainer(params: TrainParams, base: Base, tokenizer: Any, data: Data, folder: Path, bridge: Bridge) -> Any:
     scores = isinstance(params, RewardParams)
     model = load_model(base, precision=precision(params), four_bit=params.four_bit, scores=scores)
+    named = params.reference if isinstance(params, DpoParams) else None
+    reference = None if named is None else load_model(find_base(named), precision=precision(params))
     parameters = sum(one.numel() for one in model.parameters())
     args = arguments(
         params,
@@ -104,15 +106,10 @@ def _trainer(params: TrainParams, base: Base, tokenizer: Any, data: Data, folder
         "eval_dataset": _dataset(data.eval, folder / "eval", params) if data.eval else None,
         "processing_class": tokenizer,
         "peft_config": None if base.adapter else lora(params, scores=scores),
-        "callbacks": [*_probes(params, model, data, tokenizer), bridge],
+        "callbacks": [*_probes(params, reference or model, data, tokenizer), bridge],
     }
     match params:
         case DpoParams():
-            reference = (
-                None
-                if params.reference is None
-                else load_model(find_base(params.reference), precision=precision(params))
-            )
             return trl.DPOTrainer(**known, ref_model=reference)
         case SftParams():
             args.assistant_only_loss = "messages" in data.train[0] and _marks_assistant(tokenizer)
@@ -146,7 +143,7 @@ def _dataset(rows: list[dict[str, Any]], folder: Path, params: TrainParams) -> A
     return datasets.load_from_disk(folder)
 
 
-def _probes(params: TrainParams, model: Any, data: Data, tokenizer: Any) -> list[KlProbe]:
+def _probes(params: TrainParams, reference: Any, data: Data, tokenizer: Any) -> list[KlProbe]:
     """Return what measures the divergence from the reference at each evaluation, where there is one."""
     if not isinstance(params, DpoParams) or not data.eval or params.four_bit:
         return []
@@ -154,7 +151,6 @@ def _probes(params: TrainParams, model: Any, data: Data, tokenizer: Any) -> list
     for row in data.eval:
         whole = tokens_of(row, tokenizer)[0]
         sequences.append((whole, min(prompt_length(row, tokenizer), len(whole) - 1)))
-    reference = model if params.reference is None else load_model(find_base(params.reference))
     return [KlProbe(reference, sequences)]
 
 
@@ -185,7 +181,9 @@ def _figures(params: TrainParams, state: Any, data: Data, *, done: bool) -> dict
         first, last = renamed(evaluations[0]), renamed(evaluations[-1])
         found |= {f"{name}_before": first[name] for name in first}
         found |= last
-        if isinstance(params, DpoParams):  # all are ties, each half right; TRL counts them as wrong
+        if (
+            isinstance(params, DpoParams) and params.reference is None
+        ):  # all are ties, each half right; TRL counts them as wrong
             found["eval_accuracy_before"] = 0.5
     return found
 
