@@ -26,18 +26,23 @@ def run_job(job: Job, params: Mapping[str, Any], folder: Path) -> JobResult:
     Ctrl-C asks it to write a checkpoint and end; a second one leaves it to do so. The same call goes on from there.
 
     Raises:
-        InvalidParams, JobError: as `jobs.start`; and the process ended without a result.
+        InvalidParams, JobError: as `jobs.start`; the job failed, or its process ended without a result.
     """
     from agentkit import jobs
+    from agentkit.errors import JobError
 
+    handle = jobs.JobHandle(folder)
     try:
-        jobs.start(job, params, run_dir=folder)
+        handle = jobs.start(job, params, run_dir=folder)
         follow_job(folder)
     except KeyboardInterrupt:
         if not jobs.cancel(folder):  # it had not begun, or is done
             raise
         say("stopping after this step; the same command goes on from there")
-    return jobs.JobHandle(folder).wait()
+    done = handle.wait()
+    if done.status == "failed":
+        raise JobError(f"{done.error}; `agentkit jobs show {folder}` has more")
+    return done
 
 
 def follow_job(folder: Path) -> None:

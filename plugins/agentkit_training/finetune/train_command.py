@@ -60,7 +60,6 @@ class Training(click.Command):
 
     def _run(self, data: str, planned: bool, detach: bool, as_json: bool, **options: Any) -> None:
         from agentkit import config, jobs
-        from agentkit.errors import JobError
         from agentkit_training.finetune import jobs as known
 
         job: Job = getattr(known, str(self.name).upper())
@@ -77,8 +76,6 @@ class Training(click.Command):
             )
             return
         done = run_job(job, params, folder)
-        if done.status == "failed":
-            raise JobError(f"{done.error}; `agentkit jobs show {folder.name}` has more")
         _show(str(self.name), done, params, folder, as_json=as_json)
         click.get_current_context().exit(done.exit_code)
 
