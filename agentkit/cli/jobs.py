@@ -13,8 +13,9 @@ import click
 
 from agentkit.cli.group import ListGroup
 from agentkit.cli.output import document, json_option, pairs, say, table
-from agentkit.cli.progress import duration, follow_job
+from agentkit.cli.progress import follow_job
 from agentkit.errors import UsageError
+from agentkit.jobs.texts import duration
 
 if TYPE_CHECKING:
     from agentkit.jobs import JobState

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkit.cli.output import colourful, say
+from agentkit.jobs.texts import duration
 
 if TYPE_CHECKING:
     from agentkit.jobs import Job, JobResult
 
-__all__ = ["duration", "follow_job", "plan_text", "run_job", "sparkline"]
+__all__ = ["follow_job", "run_job", "sparkline"]
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 24  # of a curve
@@ -84,26 +85,6 @@ def sparkline(values: Sequence[float], width: int = WIDTH) -> str:
     least, most = min(means), max(means)
     span = (most - least) or 1.0
     return "".join(BARS[min(len(BARS) - 1, int((mean - least) / span * len(BARS)))] for mean in means)
-
-
-def plan_text(plan: Mapping[str, Any]) -> str:
-    """Return what a job would cost, in a line: `plan` is a `JobPlan` as plain data."""
-    told = []
-    if plan.get("seconds"):
-        told.append(f"about {duration(plan['seconds'])}")
-    if plan.get("flops"):
-        told.append(f"{plan['flops']:.2g} FLOPs")
-    told += [
-        f"{plan[f'{what}_bytes'] / 1e6:,.0f} MB of {what}" for what in ("memory", "disk") if plan.get(f"{what}_bytes")
-    ]
-    return ", ".join(told)
-
-
-def duration(seconds: float) -> str:
-    """Return a time as people say it."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _line(event: Mapping[str, Any]) -> str:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agentkit.cli.output import document, json_option, pairs, say
-from agentkit.cli.progress import plan_text, run_job
+from agentkit.cli.progress import run_job
+from agentkit.jobs.texts import plan_text
 
 if TYPE_CHECKING:
     from agentkit.jobs import Job

@@ -6,17 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agentkit.cli.progress import duration
 from agentkit.jobs import JobState
+from agentkit.jobs.texts import duration
 
-__all__ = ["result_brief", "result_text"]
+__all__ = ["result_texts"]
 
 FEW = 30  # held-out rows below which a difference says little
 SAME = 0.002  # share of the loss, or of a reward, within which nothing has changed
 WARNINGS = 3
 
 
-def result_text(state: JobState, out: str | None) -> str:
+def result_texts(state: JobState, out: str | None) -> tuple[str, str]:
+    """Return what a job that is done came to: for a person, and in a few words for a model that needs no more to go on."""
+    return _text(state, out), _brief(state)
+
+
+def _text(state: JobState, out: str | None) -> str:
     """Return two or three sentences on a job that is done; `out` is where what it made is."""
     assert state.result is not None
     figures = state.result.metrics
@@ -27,7 +32,7 @@ def result_text(state: JobState, out: str | None) -> str:
     return ". ".join(told)  # and no full stop after it: it may be quoted within a sentence
 
 
-def result_brief(state: JobState) -> str:
+def _brief(state: JobState) -> str:
     """Return the same in a few words, for a model that needs no more to go on."""
     assert state.result is not None
     if state.job in _TOLD:

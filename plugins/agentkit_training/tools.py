@@ -16,8 +16,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from agentkit.errors import InvalidParams
+from agentkit.job_tools import Wanted, job_tool, within
 from agentkit.protocols import Tool, ToolContext
-from agentkit_training.tool_jobs import Wanted, job_tool, local_model, within
+from agentkit_training.tool_models import local_model
+from agentkit_training.tool_texts import result_texts
 
 __all__ = ["TOOLS"]
 
@@ -32,6 +34,7 @@ METHODS = {"preference": "dpo", "text": "sft"}  # by what a file's rows are for
 
 
 @job_tool(
+    result_texts,
     data="context",
     model="trusted",
     keywords="#file # finetune train tune teach coach learn adapt improve optimise optimize better preference",
@@ -57,7 +60,7 @@ def fine_tune(
     return _training(METHODS[sort], data, context, model, out, {"steps": steps})
 
 
-@job_tool(data="context", model="trusted", keywords="supervised imitate")
+@job_tool(result_texts, data="context", model="trusted", keywords="supervised imitate")
 def sft(
     data: Rows, context: ToolContext, steps: int | None = None, model: Model | None = None, out: Model | None = None
 ) -> Wanted:
@@ -72,7 +75,7 @@ def sft(
     return _training("sft", data, context, model, out, {"steps": steps})
 
 
-@job_tool(data="context", model="trusted", keywords="preference optimisation optimization")
+@job_tool(result_texts, data="context", model="trusted", keywords="preference optimisation optimization")
 def dpo(
     data: Rows, context: ToolContext, steps: int | None = None, model: Model | None = None, out: Model | None = None
 ) -> Wanted:
@@ -87,7 +90,7 @@ def dpo(
     return _training("dpo", data, context, model, out, {"steps": steps})
 
 
-@job_tool(data="context", model="trusted", keywords="scorer judge")
+@job_tool(result_texts, data="context", model="trusted", keywords="scorer judge")
 def reward(
     data: Rows, context: ToolContext, steps: int | None = None, model: Model | None = None, out: Model | None = None
 ) -> Wanted:
@@ -102,7 +105,7 @@ def reward(
     return _training("reward", data, context, model, out, {"steps": steps})
 
 
-@job_tool(data="context", model="trusted", keywords="reinforcement RL")
+@job_tool(result_texts, data="context", model="trusted", keywords="reinforcement RL")
 def grpo(
     data: Rows, context: ToolContext, steps: int | None = None, model: Model | None = None, out: Model | None = None
 ) -> Wanted:
@@ -121,7 +124,7 @@ def grpo(
     return _training("grpo", data, context, model, out, {"steps": steps, "reward": reward})
 
 
-@job_tool(writes=False, data="context", model="trusted", keywords="#file perplexity")
+@job_tool(result_texts, writes=False, data="context", model="trusted", keywords="#file perplexity")
 def evaluate(data: Rows, context: ToolContext, model: Model | None = None) -> Wanted:
     """Evaluate how good a model is on a data file.
 
@@ -138,7 +141,7 @@ def evaluate(data: Rows, context: ToolContext, model: Model | None = None) -> Wa
     )
 
 
-@job_tool(model="context", keywords="convert")
+@job_tool(result_texts, model="context", keywords="convert")
 def export_gguf(
     model: Model, context: ToolContext, type: Literal["f16", "f32", "q8_0"] | None = None, out: Gguf | None = None
 ) -> Wanted:
@@ -161,7 +164,7 @@ def export_gguf(
     )
 
 
-@job_tool(model="context", keywords="quantise smaller compress shrink")
+@job_tool(result_texts, model="context", keywords="quantise smaller compress shrink")
 def quantize(model: Gguf, context: ToolContext, to: QUANTISED | None = None, out: Gguf | None = None) -> Wanted:
     """Quantize a GGUF file, which makes it smaller.
 
@@ -181,7 +184,7 @@ def quantize(model: Gguf, context: ToolContext, to: QUANTISED | None = None, out
     )
 
 
-@job_tool(adapter="context", keywords="lora")
+@job_tool(result_texts, adapter="context", keywords="lora")
 def merge_adapter(adapter: Model, context: ToolContext, out: Model | None = None) -> Wanted:
     """Merge an adapter into the model that it was trained on.
 

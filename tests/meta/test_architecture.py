@@ -14,7 +14,7 @@ LAYERS = """
     cli
     testing
     agent middleware
-    approvals  runs
+    approvals  runs job_tools
     graph
     engine models tools guards policy prompts store jobs
     messages aio schema literals trust
@@ -53,7 +53,8 @@ LATE = {("agentkit.agent", "langgraph"), ("agentkit.agent", "agentkit.graph"), (
 PUBLIC = {
     "agentkit",
     "agentkit.cli.output",  # for commands: one form of tables and of JSON
-    "agentkit.cli.progress",  # and one of jobs that are stayed with
+    "agentkit.cli.job_command",  # commands that run a job
+    "agentkit.cli.progress",  # and one way of staying with it
     "agentkit.config",
     "agentkit.engine",
     "agentkit.engine.dialects",
@@ -66,7 +67,10 @@ PUBLIC = {
     "agentkit.failpoints",
     "agentkit.guards",
     "agentkit.guards.middleware",
+    "agentkit.job_tools",
     "agentkit.jobs",
+    "agentkit.jobs.params",
+    "agentkit.jobs.texts",
     "agentkit.messages",
     "agentkit.models",
     "agentkit.prompts",

@@ -126,4 +126,7 @@ def test_wheel_in_pip_s_cache_is_not_compiled_again(environment: Path, tmp_path:
 def test_check_installs_torch_by_the_exact_pin_first(environment: Path, tmp_path: Path) -> None:
     (environment / "cached").write_text("/c/llama_cpp_python-0.3.36-py3-none-linux_x86_64.whl\n", encoding="utf-8")
     run("sh", environment, "check", tmp_path)
-    assert calls(environment)[1:] == ["torch==2.13.0", "-c constraints.txt --editable .[train,postgres] --group dev"]
+    assert calls(environment)[1:] == [
+        "torch==2.13.0",
+        "-c constraints.txt --editable .[train,synth,postgres] --group dev",
+    ]

@@ -22,10 +22,12 @@ from agentkit.approvals import ApprovalRequest
 from agentkit.config import PolicySettings, Settings, StoreSettings
 from agentkit.errors import InvalidParams
 from agentkit.events import Event
+from agentkit.job_tools import Wanted, job_tool, within
 from agentkit.protocols import Tool, ToolContext
 from agentkit.testing import ScriptedEngine
 from agentkit.types import RunResult, Step, StopReason, ToolCall
-from agentkit_training.tool_jobs import Wanted, job_tool, local_model, within
+from agentkit_training.tool_models import local_model
+from agentkit_training.tool_texts import result_texts
 
 WALK = """
 import json, time
@@ -59,7 +61,7 @@ WALK = Job(name="walk", home="walking:WALK", plan=plan, run=run)
 """
 
 
-@job_tool(data="context")
+@job_tool(result_texts, data="context")
 def walk(data: str, context: ToolContext, to: int, nap: float = 0.0, out: str | None = None) -> Wanted:
     """Walk some steps.
 

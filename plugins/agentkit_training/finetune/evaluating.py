@@ -19,7 +19,7 @@ from pydantic import Field
 
 from agentkit.errors import InvalidParams
 from agentkit.jobs import Job, JobContext, JobPlan, write_atomic
-from agentkit_training.finetune.params import Checked
+from agentkit.jobs.params import Checked
 
 __all__ = ["EVALUATE", "EvaluateParams", "Tally"]
 

@@ -6,13 +6,12 @@ path, it is relative to the folder that the job is started from.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from agentkit.errors import InvalidParams
+from agentkit.jobs.params import Checked
 
 __all__ = ["DpoParams", "GrpoParams", "RewardParams", "SftParams", "TrainParams"]
 
@@ -27,27 +26,10 @@ Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 
 
-class Checked(BaseModel):
-    """A job's parameters; an unknown one is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @classmethod
-    def parse(cls, params: Mapping[str, Any]) -> Self:
-        """Return checked parameters.
-
-        Raises:
-            InvalidParams: names what is wrong by JSON pointer.
-        """
-        try:
-            return cls.model_validate(dict(params))
-        except ValidationError as error:
-            told = "; ".join(_problem(one) for one in error.errors(include_url=False))
-            raise InvalidParams(told) from error
-
-
 class TrainParams(Checked):
     """What every kind of fine-tuning takes."""
+
+    names_or_paths: ClassVar[tuple[str, ...]] = ("model", "reference", "accelerate")
 
     model: str = Field("sprout", min_length=1, description="sprout, a folder, or a Hugging Face id")
     data: Path = Field(description="rows to train on: .jsonl or .parquet")
@@ -144,14 +126,3 @@ class GrpoParams(TrainParams):
                 f"batch: {self.batch} x {self.accumulate} is no multiple of {self.generations} generations"
             )
         return self
-
-
-def _problem(error: Mapping[str, Any]) -> str:
-    """Return one of pydantic's errors as a sentence with a JSON pointer."""
-    place, message = error["loc"], str(error["msg"]).removeprefix("Value error, ")
-    if not place:  # a model's own check: `name: what`
-        name, _, rest = message.partition(": ")
-        return f"/{name}: {rest}"
-    given = f", not {error['input']!r}" if error["type"] not in {"missing", "extra_forbidden"} else ""
-    told = {"missing": "is missing", "extra_forbidden": "no such parameter"}.get(error["type"], message)
-    return f"/{'/'.join(map(str, place))}: {told}{given}"

@@ -5,169 +5,43 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from types import UnionType
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from agentkit.cli.output import document, json_option, pairs, say
-from agentkit.cli.progress import plan_text, run_job, sparkline
+from agentkit.cli.job_command import JobCommand
+from agentkit.cli.output import say
+from agentkit.cli.progress import sparkline
 
 if TYPE_CHECKING:
-    from agentkit.jobs import Job, JobResult
-    from agentkit_training.finetune.params import TrainParams
+    from agentkit.jobs import JobResult
 
 __all__ = ["METHODS"]
 
 CURVES = ("loss", "margin", "accuracy", "reward", "kl", "eval_loss", "eval_kl")
 
 
-class Training(click.Command):
-    """A command whose options are read from a class of parameters, when they are asked for."""
+class Training(JobCommand):
+    """A method's command, which shows its curves at the end."""
 
     def __init__(self, name: str, *, kind: str, help: str) -> None:
-        self.kind = kind
-        self._made: list[click.Parameter] = []
-        super().__init__(name, help=help, callback=self._run)
+        super().__init__(
+            name,
+            job=f"agentkit_training.finetune.jobs:{name.upper()}",
+            params=f"agentkit_training.finetune.params:{kind}",
+            argument="data",
+            help=help,
+        )
 
-    @property
-    def params(self) -> list[click.Parameter]:
-        """The arguments and options; made the first time."""
-        if not self._made:
-            self._made = [click.Argument(["data"], type=click.Path(dir_okay=False))]
-            self._made += [click.Option([*_names(name)], **_option(about)) for name, about in self._fields().items() if name != "data"]  # fmt: skip
-            self._made += [
-                click.Option(
-                    ["--plan", "planned"], is_flag=True, help="Say what it would do and cost, and do nothing."
-                ),
-                click.Option(["--detach"], is_flag=True, help="Do not stay with it; `agentkit jobs watch` does."),
-            ]
-            json_option(self)
-        return self._made
-
-    @params.setter
-    def params(self, value: list[click.Parameter]) -> None:
-        """Take what click sets at first: nothing."""
-
-    def _fields(self) -> Mapping[str, Any]:
-        return self._class().model_fields
-
-    def _class(self) -> type[TrainParams]:
-        from agentkit_training.finetune import params
-
-        found: type[TrainParams] = getattr(params, self.kind)
-        return found
-
-    def _run(self, data: str, planned: bool, detach: bool, as_json: bool, **options: Any) -> None:
-        from agentkit import config, jobs
-        from agentkit_training.finetune import jobs as known
-
-        job: Job = getattr(known, str(self.name).upper())
-        params = {"data": data, **{name: value for name, value in options.items() if value is not None and value != ()}}
-        params = {name: _absolute(name, value) for name, value in params.items()}
-        folder = config.data_dir() / "jobs" / f"{self.name}-{Path(params['out']).name}"
-        if planned:
-            _show_plan(job, params, as_json=as_json)
-            return
-        if detach:
-            jobs.start(job, params, run_dir=folder)
-            say(
-                f"started; `agentkit jobs watch {folder.name}` stays with it, `agentkit jobs cancel {folder.name}` ends it"
-            )
-            return
-        done = run_job(job, params, folder)
-        _show(str(self.name), done, params, folder, as_json=as_json)
-        click.get_current_context().exit(done.exit_code)
-
-
-def _show_plan(job: Job, params: Mapping[str, Any], *, as_json: bool) -> None:
-    from dataclasses import asdict
-
-    plan = asdict(job.plan(params))
-    if as_json:
-        document(f"train {job.name} --plan", plan)
-        return
-    pairs({"backend": plan["backend"], "why": plan["why"], "costs": plan_text(plan)})
-    pairs({name: value for name, value in plan["config"].items() if value not in (None, "", [])})
-
-
-def _show(name: str, done: JobResult, params: Mapping[str, Any], folder: Path, *, as_json: bool) -> None:
-    if as_json:
-        told = {"out": params["out"], "folder": str(folder), "status": done.status, "warnings": done.warnings}
-        document(f"train {name}", {**told, **done.metrics})
-        return
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    for curve in CURVES:
-        values = [row[curve] for row in rows if row.get(curve) is not None]
-        if len(values) > 1:
-            click.echo(f"{curve:>10}  {sparkline(values, 40)}  {values[0]:.4g} -> {values[-1]:.4g}", err=True)
-    pairs({key: f"{value:.5g}" if isinstance(value, float) else value for key, value in done.metrics.items()})
-    for text in done.warnings:
-        say(f"! {text}")
-    say(f"curves: {folder / 'artifacts' / 'curves.png'}")
-    click.echo(
-        f"wrote {params['out']}" if done.status == "ok" else f"{done.status}: the same command goes on", err=True
-    )
-
-
-def _names(name: str) -> tuple[str, ...]:
-    words = name.replace("_", "-")
-    return (
-        ("-m", "--model", "model")
-        if name == "model"
-        else ("-o", "--out", "out")
-        if name == "out"
-        else (f"--{words}", name)
-    )
-
-
-def _option(about: Any) -> dict[str, Any]:
-    """Return click's arguments for one parameter."""
-    kind = about.annotation
-    kind = (
-        next((one for one in get_args(kind) if one is not type(None)), kind)
-        if get_origin(kind) in (Union, UnionType)
-        else kind
-    )
-    several = get_origin(kind) is tuple
-    kind = get_args(kind)[0] if several else kind
-    told: dict[str, Any] = {"help": _help(about), "multiple": several}
-    if kind is bool:
-        return {"help": _help(about), "is_flag": True, "default": None}
-    if get_origin(kind) is Literal:
-        return {**told, "type": click.Choice(get_args(kind))}
-    kind = get_args(kind)[0] if get_origin(kind) is not None else kind
-    names: Mapping[Any, tuple[Any, str]] = {
-        int: (int, "N"),
-        float: (float, "X"),
-        Path: (click.Path(), "PATH"),
-        str: (str, "NAME"),
-    }
-    of, shown = names[kind]
-    return {**told, "type": of, "metavar": shown, "required": about.is_required()}
-
-
-def _help(about: Any) -> str:
-    text = about.description or ""
-    default = about.default
-    said = (
-        ""
-        if about.is_required() or default in (None, False, ())
-        else ", ".join(default)
-        if isinstance(default, tuple)
-        else default
-    )
-    return f"{text[:1].upper()}{text[1:]}.{f'  [default: {said}]' if said != '' else ''}".lstrip(".")
-
-
-def _absolute(name: str, value: Any) -> Any:
-    """Return a path that means the same from everywhere."""
-    is_path = (
-        name in {"data", "out", "eval_data"}
-        or (name == "accelerate" and Path(str(value)).expanduser().is_file())
-        or (name in {"model", "reference"} and Path(str(value)).expanduser().is_dir())
-    )
-    return str(Path(str(value)).expanduser().absolute()) if is_path else value
+    def show(self, done: JobResult, params: Mapping[str, Any], folder: Path) -> None:
+        """Print curves and figures."""
+        rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        for curve in CURVES:
+            values = [row[curve] for row in rows if row.get(curve) is not None]
+            if len(values) > 1:
+                click.echo(f"{curve:>10}  {sparkline(values, 40)}  {values[0]:.4g} -> {values[-1]:.4g}", err=True)
+        super().show(done, params, folder)
+        say(f"curves: {folder / 'artifacts' / 'curves.png'}")
 
 
 _SHARED = """

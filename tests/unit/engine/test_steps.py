@@ -142,7 +142,9 @@ def test_a_score_is_the_sum_of_log_probabilities(engine: LlamaEngine) -> None:
                 ((row,),) = alone.decode([Part(0, part, [len(part) - 1])])
                 total += float(log_softmax(row)[whole[n]])
             assert found.tokens == len(tokens)
-            assert found.logprob == pytest.approx(total, abs=0.002 * len(tokens))  # half precision, either sign
+            assert found.logprob == pytest.approx(
+                total, rel=2**-10
+            )  # half precision: kernels for one token and for many differ
         alone.close()
 
 

@@ -25,9 +25,12 @@ from agentkit.types import Done, Failed, Grounding, Outcome, Pending
 if TYPE_CHECKING:
     from agentkit.jobs import Job, JobPlan, JobState
 
-__all__ = ["Wanted", "job_tool", "local_model", "within"]
+__all__ = ["Texts", "Wanted", "job_tool", "shown", "within"]
 
 PLANNING_S = 300.0  # a plan reads the data, imports torch and tries a step
+Texts = Callable[
+    ["JobState", "str | None"], tuple[str, str]
+]  # a done job and where its work lies -> what a person reads, and in brief
 POLL_S = (1.0, 30.0)  # between looks at a job, at least and at most
 FAILED = "it failed"  # what a model that quotes by reference reads of a reason
 
@@ -82,11 +85,12 @@ class Wanted:
 
 
 def job_tool(
-    *, keywords: str = "", writes: bool = True, **grounded: Grounding
+    texts: Texts, *, keywords: str = "", writes: bool = True, **grounded: Grounding
 ) -> Callable[[Callable[..., Wanted]], Tool]:
     """Make a tool of a function that says which job a call wants.
 
     Args:
+        texts: what a job that is done came to, in words.
         keywords: what people say for it, for the ranker.
         writes: whether it makes something at `out`, which the function then takes.
         grounded: argument -> where it may be from.
@@ -96,12 +100,12 @@ def job_tool(
         @wraps(function)
         def run(context: ToolContext, **arguments: Any) -> Outcome:
             if context.waiting is not None:
-                return awaited(context.waiting, context)
-            return answered(lambda: performed(function(context=context, **arguments), context))
+                return awaited(context.waiting, context, texts)
+            return answered(lambda: performed(function(context=context, **arguments), context, texts))
 
         @wraps(function)
         def predict(context: ToolContext, **arguments: Any) -> Outcome:
-            return answered(lambda: foreseen(function(context=context, **arguments), context))
+            return answered(lambda: foreseen(function(context=context, **arguments), context, texts))
 
         return tool(
             effect="write" if writes else "read",
@@ -120,7 +124,7 @@ def job_tool(
     return declare
 
 
-def foreseen(wanted: Wanted, context: ToolContext) -> Outcome:
+def foreseen(wanted: Wanted, context: ToolContext, texts: Texts) -> Outcome:
     """Return what a call would do and cost, or why it cannot be done; changes nothing.
 
     Raises:
@@ -128,7 +132,7 @@ def foreseen(wanted: Wanted, context: ToolContext) -> Outcome:
     """
     known = _known(wanted)
     if known is not None and _stands(known):
-        return Done(text=f"was done before; nothing is run: {_result(known, context.workspace).text}")
+        return Done(text=f"was done before; nothing is run: {_result(known, context.workspace, texts).text}")
     if known is not None and known.status == "running":
         return Done(text=f"is running already, and is waited for: {_progress(known)}")
     params = wanted.whole(context.workspace) if known is None else known.params
@@ -136,7 +140,7 @@ def foreseen(wanted: Wanted, context: ToolContext) -> Outcome:
     return Done(text=_plan(asdict(wanted.job().plan(params)), params, context.workspace) + again)
 
 
-def performed(wanted: Wanted, context: ToolContext) -> Outcome:
+def performed(wanted: Wanted, context: ToolContext, texts: Texts) -> Outcome:
     """Start a job, join it, or say what it came to; `Pending` while it runs.
 
     Raises:
@@ -147,7 +151,7 @@ def performed(wanted: Wanted, context: ToolContext) -> Outcome:
 
     known = _known(wanted)
     if known is not None and (known.status == "running" or _stands(known)):
-        return _now(known, context.workspace)
+        return _now(known, context.workspace, texts)
     job = wanted.job()
     params = dict(known.params) if known is not None else wanted.whole(context.workspace)
     plan = job.plan(params)
@@ -160,14 +164,14 @@ def performed(wanted: Wanted, context: ToolContext) -> Outcome:
     context.emit("job", {**told, "plan": _plan(asdict(plan), params, context.workspace)})
     if context.cancel.is_set():
         handle.cancel()
-    return _now(handle.state(), context.workspace)
+    return _now(handle.state(), context.workspace, texts)
 
 
-def awaited(pending: Pending, context: ToolContext) -> Outcome:
+def awaited(pending: Pending, context: ToolContext, texts: Texts) -> Outcome:
     """Return what has become of the job that a call began to wait for; one that was stopped is not started again."""
     from agentkit import jobs  # noqa: PLC0415  with the tools' first call
 
-    return _now(jobs.read(Path(pending.handle)), context.workspace)
+    return _now(jobs.read(Path(pending.handle)), context.workspace, texts)
 
 
 def answered(work: Callable[[], Outcome]) -> Outcome:
@@ -196,52 +200,6 @@ def within(name: str, workspace: Path) -> Path:
     return path
 
 
-def local_model(name: str, workspace: Path) -> str:
-    """Return the model to train or to look at: `sprout`, a folder in the workspace, or an id whose files are here.
-
-    Raises:
-        InvalidParams: it is none of them.
-    """
-    if name == "sprout":
-        return name
-    folder = within(name, workspace)
-    if folder.is_dir():
-        _no_id_beneath(folder, workspace)
-        return str(folder)
-    if name.count("/") != 1 or name.startswith((".", "~")):
-        raise InvalidParams(f"/model: there is no folder {name} in the workspace, and it is no id like org/model")
-    return str(_cached(name))
-
-
-def _no_id_beneath(folder: Path, workspace: Path) -> None:
-    """Refuse an adapter whose base would be looked for on the network, or outside the workspace."""
-    about = folder / "adapter_config.json"
-    if not about.is_file():
-        return
-    try:
-        base = str(json.loads(about.read_text(encoding="utf-8")).get("base_model_name_or_path") or "")
-    except (OSError, ValueError) as error:
-        raise InvalidParams(f"/model: {about} cannot be read ({error}); give a folder that PEFT wrote") from error
-    from agentkit import config  # noqa: PLC0415
-
-    path = Path(base).resolve()
-    places = (workspace.resolve(), config.cache_dir().resolve())
-    if base != "sprout" and not (path.is_dir() and any(path.is_relative_to(place) for place in places)):
-        raise InvalidParams(
-            f"/model: {folder.name} is an adapter of {base}, which is not in the workspace; put it there"
-        )
-
-
-def _cached(name: str) -> Path:
-    from huggingface_hub import snapshot_download  # noqa: PLC0415  0.5 s
-    from huggingface_hub.errors import LocalEntryNotFoundError  # noqa: PLC0415
-
-    try:
-        return Path(snapshot_download(name, local_files_only=True))
-    except (LocalEntryNotFoundError, ValueError) as error:
-        raise InvalidParams(f"/model: {name} is not on this machine; fetch it with `hf download {name}`") from error
-
-
 def _known(wanted: Wanted) -> JobState | None:
     from agentkit import jobs  # noqa: PLC0415
 
@@ -258,10 +216,10 @@ def _same(plan: JobPlan) -> Any:
     return lambda params: plan
 
 
-def _now(state: JobState, workspace: Path) -> Outcome:
+def _now(state: JobState, workspace: Path, texts: Texts) -> Outcome:
     """Return a job's state as an outcome."""
     if state.status == "ok":
-        return _result(state, workspace)
+        return _result(state, workspace, texts)
     if state.status == "running":
         least, most = POLL_S
         wait = min(most, max(least, (state.eta_s or 0.0) / 10))
@@ -278,29 +236,28 @@ def _now(state: JobState, workspace: Path) -> Outcome:
     )
 
 
-def _result(state: JobState, workspace: Path) -> Outcome:
-    from agentkit_training.tool_texts import result_brief, result_text  # noqa: PLC0415  plain text; with the first result
-
+def _result(state: JobState, workspace: Path, texts: Texts) -> Outcome:
     out = state.params.get("out")
     assert state.result is not None
     data = {"job": str(state.run_dir), "out": out, **state.result.metrics}
+    text, brief = texts(state, None if out is None else shown(Path(out), workspace))
     return Done(
-        text=result_text(state, None if out is None else shown(Path(out), workspace)),
-        brief=result_brief(state),
+        text=text,
+        brief=brief,
         data=data,
         artifacts=() if out is None else (str(out),),
     )
 
 
 def _progress(state: JobState) -> str:
-    from agentkit.cli.progress import duration  # noqa: PLC0415
+    from agentkit.jobs.texts import duration  # noqa: PLC0415
 
     left = "" if state.eta_s is None else f", {duration(state.eta_s)} left"
     return f"step {state.step}{f' of {state.total}' if state.total else ''}{left}"
 
 
 def _plan(plan: Mapping[str, Any], params: Mapping[str, Any], workspace: Path) -> str:
-    from agentkit.cli.progress import plan_text  # noqa: PLC0415
+    from agentkit.jobs.texts import plan_text  # noqa: PLC0415
 
     parts = [str(plan["why"]), plan_text(plan), f"on {plan['backend']}" if plan["backend"] else ""]
     if params.get("out"):
