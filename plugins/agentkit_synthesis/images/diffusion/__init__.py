@@ -1,0 +1,1 @@
+"""Attribute-conditional diffusion of small images: the network, its training, guidance and sampling. Needs torch and diffusers."""
