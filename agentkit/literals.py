@@ -1,4 +1,4 @@
-"""Whether a value stands in a text as a whole: a path, a URL, an address, a number, a quoted string.
+"""Whether a value stands in a text as a whole: a path, a URL, an address, a number, also a spoken one, a quoted string.
 
 Plain words are literals too, since a folder may be called `docs`; `pointed` tells those that can hardly be anything else
 than a name.
@@ -15,6 +15,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+
+from agentkit.spoken_numbers import spoken_numbers
 
 _QUOTED = re.compile(
     r"(?=[`\"'“‘«„‹「『])(?:"
@@ -84,6 +86,7 @@ def spans(text: str, room: int | None) -> tuple[str, ...]:
         found[_same(literal)] = None
         if literal in hosts:
             found[_same(f"https://{literal}")] = found[_same(f"http://{literal}")] = None
+    found |= dict.fromkeys(map(str, spoken_numbers(text[start:])))
     found.pop("", None)
     return tuple(found)
 

@@ -23,7 +23,7 @@ LAYERS = """
     settings_file
     protocols
     types
-    errors failpoints
+    errors failpoints spoken_numbers
 """
 RANK = {f"agentkit.{name}": n for n, line in enumerate(LAYERS.split("\n")) for name in line.split()}
 

@@ -4,8 +4,8 @@ Ways to hold an argument, all by alternatives worked out before decoding, so tha
 garble:
 
 - **grounded** (`ToolRules.grounded`): a whole literal of anything seen (`context`), or of the user's and
-  configuration's words only (`trusted`); a run of whole words of those (`words`); or any text with no number in it that
-  was not seen (`numbers`);
+  configuration's words only (`trusted`); a run of whole words of those, such as its schema allows (`words`); or any text
+  with no number in it that was not seen (`numbers`);
 - **quoted**: a text is a run of whole words of the conversation, where the model was trained to quote; what is
   grounded is then rather a name than a word (`agentkit.literals.pointed`);
 - otherwise whatever the schema allows.
@@ -28,11 +28,12 @@ from typing import Any, TypeVar, cast
 
 from agentkit.engine.dialects.allowed import expression, is_anything
 from agentkit.engine.dialects.candidates import DEFINITIONS, NOTES, Candidates, candidates_of
-from agentkit.engine.dialects.grounding import MAX_CHARS, Sources, newest, window
+from agentkit.engine.dialects.grounding import MAX_CHARS, Sources, newest, runs, window
 from agentkit.engine.grammar import json_rule, lark_text
 from agentkit.errors import CannotEnforce
 from agentkit.literals import spans
 from agentkit.protocols import Ground
+from agentkit.spoken_numbers import spoken_numbers
 from agentkit.types import Effect, Grounding, JsonSchema, ToolSpec
 
 __all__ = ["ArgumentRules", "Form", "check_grounded", "declared_grounds", "definitions_of", "text_terminal"]
@@ -49,36 +50,6 @@ _PROBES = ("x", "x://x")
 _NO_NUMBER = r"/([^0-9.,\"\\\x00-\x1f]|, )+/"
 _NO_NUMBER_RAW = r"/([^0-9.,\x00-\x1f]|, )+/"
 _MARKED = re.compile(r"[0-9./\\_@]")
-_WORDS = {
-    word: number
-    for number, word in enumerate(
-        [
-            "zero",
-            "one",
-            "two",
-            "three",
-            "four",
-            "five",
-            "six",
-            "seven",
-            "eight",
-            "nine",
-            "ten",
-            "eleven",
-            "twelve",
-            "thirteen",
-            "fourteen",
-            "fifteen",
-            "sixteen",
-            "seventeen",
-            "eighteen",
-            "nineteen",
-        ]
-    )
-} | {
-    word: 10 * n
-    for n, word in enumerate(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], 2)
-}
 
 T = TypeVar("T")
 _KEPT = 256  # of what was written about tools
@@ -171,6 +142,9 @@ class ArgumentRules:
             return self._choice(candidates_of(_spans(how, sources), name, spec), references, form)
         if how == "trusted":  # what stands for a result is nobody's word
             held = candidates_of(_spans(how, sources), name, spec)
+            return self._choice(held, (), form, self._allowed(name, spec))
+        if how == "words" and about.keys() - _PLAIN:  # some runs of words are no value of it
+            held = candidates_of(runs(sources.trusted), name, spec)
             return self._choice(held, (), form, self._allowed(name, spec))
         if how == "words":
             listed = self._allowed(name, spec)
@@ -381,7 +355,7 @@ def _numbers_in(text: str, *, written: bool) -> tuple[str, ...]:
     for match in _NUMBER.findall(text, start):
         bare = match.replace(",", "")
         found += [match, bare] if written else [str(int(bare)) if bare.isdigit() else bare.lstrip("0") or "0"]
-    found += [str(_WORDS[word]) for word in re.findall(r"[a-z]+", text.lower()) if word in _WORDS]
+    found += map(str, spoken_numbers(text[start:]))
     return _newest(found)
 
 

@@ -7,6 +7,7 @@ Everything is kept by text, so a conversation that grows by a message costs that
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,12 +19,15 @@ from agentkit.engine.dialects import text_of
 from agentkit.literals import pointed, spans
 from agentkit.messages import own_words
 
-__all__ = ["MAX_CHARS", "Sources", "Window", "newest", "sources_of", "window"]
+__all__ = ["MAX_CHARS", "Sources", "Window", "newest", "runs", "sources_of", "window"]
 
 Allowed = Mapping[tuple[str, str], tuple[str, ...]]  # (tool, argument) -> patterns
 MAX_CHARS = 8_000  # of text that arguments are taken from; the newest
 MAX_SPANS = 1_000  # from one window; the newest
 MAX_SPAN = 2_000  # characters; a longer one is no name
+MAX_RUN, MAX_RUN_WORDS = 12, 200  # words of a run, and words that runs are made of; the newest
+_PHRASE = re.compile(r"\w(?:[\w'’/.-]*\w)?(?:[ \t-]+\w(?:[\w'’/.-]*\w)?)*")  # words with nothing but room between
+_WORD = re.compile(r"\S+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +98,23 @@ def newest(texts: Sequence[str]) -> Iterator[tuple[str, int]]:
             return
         yield text, min(room, len(text))
         room -= len(text)
+
+
+@lru_cache(maxsize=64)
+def runs(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the runs of whole words of the newest text, at most `MAX_RUN` long, none across a comma or the end of a sentence."""
+    found: dict[str, None] = {}
+    left = MAX_RUN_WORDS
+    for text, length in newest(texts):
+        start = len(text) - length
+        if start and not text[start - 1].isspace():  # into a word
+            start = next((match.end() for match in _WORD.finditer(text, start)), len(text))
+        for phrase in reversed(_PHRASE.findall(text, start)):
+            words = [match.span() for match in _WORD.finditer(phrase)][-left:] if left else []
+            left -= len(words)
+            for n, (start, _) in enumerate(words):
+                found |= dict.fromkeys(phrase[start:end] for _, end in words[n : n + MAX_RUN])
+    return tuple(found)
 
 
 def _window(texts: tuple[str, ...], *, quotes: bool) -> Window:

@@ -1,6 +1,8 @@
 """The Jinja chat template of `plain/1`: for programs that drive sprout's GGUF without agentkit.
 
-Guarantees: for messages and tools in the OpenAI form it renders the very text that `plain` renders as pieces.
+Guarantees: for messages and tools in the OpenAI form it renders the very text that `plain` renders as pieces. What that form
+has no word for stands in three keys of a message, which other templates pass over: `kind` of an answer, `ask` or `decline`;
+`status` of a result, `error`; `trust` of a result, `trusted`.
 Does not keep data apart from control tokens: a template is one text. agentkit itself never uses it.
 """
 
@@ -45,12 +47,13 @@ TEMPLATE = r"""
 <call><t{{ ns.names.index(it.name) }}>{{ it.arguments if it.arguments is string else it.arguments | tojson }}
 {%- endfor -%}
 {%- else -%}
-<final>{{ message.content }}
+{{ '<' ~ (message.kind if message.kind in ['ask', 'decline'] else 'final') ~ '>' }}{{ message.content }}
 {%- endif -%}
 <end>
 {%- elif message.role == 'tool' -%}
 {%- set ns.result = ns.result + 1 -%}
-<untrusted><r{{ (ns.result - 1) % 16 + 1 }}>{{ message.content }}<end>
+{{ '<error>' if message.status == 'error' else '<result>' if message.trust == 'trusted' else '<untrusted>' }}
+{{- '<r' ~ ((ns.result - 1) % 16 + 1) ~ '>' }}{{ message.content }}<end>
 {%- endif -%}
 {%- endfor -%}
 {%- if add_generation_prompt -%}

@@ -128,11 +128,23 @@ def test_a_window_cuts_no_word_and_no_number_in_two() -> None:
     assert accepts(rule, {"command": "ls -la"})
     assert not accepts(rule, {"command": "x" * 7993})
     assert not accepts(rule, {"command": "x" * 7000 + " ls"})
+    some = spec({"what": {"type": "string", "pattern": "."}}, ["what"], grounded={"what": "words"})
+    rule = call_rule(some, sources(("forget " + "x" * 8000 + " ls -la", True), quotes=True))
+    assert accepts(rule, {"what": "ls"})
+    assert not accepts(rule, {"what": "x" * 7993})
     sums = spec({"sum": {"type": "string"}}, ["sum"], grounded={"sum": "numbers"})
     rule = call_rule(sums, sources(("98765" + "x" * 7997 + " 42", True), quotes=True))
     assert accepts(rule, {"sum": "42"})
     assert not accepts(rule, {"sum": "65"})
     assert not accepts(rule, {"sum": "98765"})
+
+
+def test_a_spoken_number_is_one() -> None:
+    told = sources(("two hundred pictures, and twenty-five more", True), quotes=True)
+    for how in ({}, {"n": "context"}):
+        rule = call_rule(spec({"n": {"type": "integer"}}, ["n"], grounded=how), told)
+        for number, taken in ((200, True), (25, True), (20, False), (225, False)):
+            assert accepts(rule, {"n": number}) is taken, (how, number)
 
 
 def test_number_arguments_were_seen_where_the_model_quotes() -> None:

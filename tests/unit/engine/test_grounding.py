@@ -436,6 +436,30 @@ def test_words(can_say: Any) -> None:
         assert can_say(request, command=text) is bool(taken), text
 
 
+def test_words_that_fit_a_schema(can_say: Any) -> None:
+    shape = {"type": "string", "pattern": r"^\D*(circle|star)s?$"}
+    draw = tool({"what": shape}, ["what"], grounded={"what": "words"})
+    request = ask("draw 200 labelled red circles, small blue stars. Good?", "green circles", draw)
+    for text, taken in [
+        ("labelled red circles", 1),
+        ("red circles", 1),
+        ("circles", 1),
+        ("small blue stars", 1),
+        ("200 labelled red circles", 0),  # not such a text
+        ("red", 0),
+        ("red circle", 0),  # a piece of a word
+        ("circles, small blue stars", 0),  # across a comma
+        ("green circles", 0),  # a stranger's
+    ]:
+        assert can_say(request, what=text) is bool(taken), text
+
+
+def test_words_of_a_kind_that_nobody_said_cannot_be_said(models: dict[str, Model], form: str) -> None:
+    draw = tool({"what": {"type": "string", "pattern": "stars$"}}, ["what"], grounded={"what": "words"})
+    with pytest.raises(CannotEnforce, match="nothing was said|no step"):
+        detect(models[form]).grammar(ask("draw cats", "stars", draw))
+
+
 def test_a_model_that_does_not_quote_finds_numbers_of_its_own(can_say: Any) -> None:
     sums = tool({"sum": {"type": "string"}}, ["sum"], grounded={"sum": "numbers"})
     assert can_say(ask("how many seconds has a day?", "17", sums), sum="24 * 60 * 60")
