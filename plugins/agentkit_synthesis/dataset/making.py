@@ -48,16 +48,13 @@ def make_rows(
     """Make `count` verified rows and put the data set's folder at `out`; return its figures.
 
     Args:
-        source: `module:function` of the rows.
-        options: what the source is given; JSON values, and nothing the rows do not depend on.
+        source, options, seed: what makes the rows, `module:function`; JSON values that they depend on; what they draw from.
         count: rows to keep, over all splits.
-        seed: handed to the source.
         workers: processes; the bytes do not depend on it.
         out: the folder; made last, in one step.
-        context: of the job. Rows are made in its folder; a checkpoint is there.
-        kind: first part of the rows' ids.
-        title: heading of the card; the kind where it is empty.
-        about: what the card says of the rows.
+        context: of the job; rows and checkpoint are in its folder until all is done.
+        kind: how the rows' ids begin.
+        title, about: of the card.
         pairs: the source gives preference pairs, for `pairs.jsonl`.
         parquet: write a Parquet file beside each JSON Lines file.
         force: replace a folder at `out`.
@@ -65,9 +62,8 @@ def make_rows(
         patience: rows tried before a source that has given none is given up.
 
     Raises:
-        JobError: no row, or fewer than one in a thousand, verified; the source failed; the disk is full.
-        InvalidParams: `out` exists and is not this data set.
-        MissingDependency: Parquet was asked for and pyarrow is not installed.
+        JobError: fewer than one row in a thousand verified, or none at first; the source failed; the disk is full.
+        InvalidParams, MissingDependency: `out` holds something else; there is no pyarrow for Parquet.
     """
     recipe = Recipe(source=source, options=dict(options), seed=seed)
     if not is_made(out, source=source, options=options, seed=seed, count=count, parquet=parquet):
@@ -76,20 +72,30 @@ def make_rows(
         with Files(work, context.checkpoint_dir / "rows.json", pairs=pairs) as files:
             progress = _fill(recipe, files, context, count=count, workers=workers, chunk=chunk, patience=patience)
         if progress.kept < count:
-            return _figures(progress)
+            return _shares(progress.kept, progress.next)
         if parquet:
-            from agentkit_synthesis.dataset.parquet import to_parquet  # noqa: PLC0415  pyarrow: heavy
-
-            for name in files.names:
-                to_parquet(work / NAMES[name])
+            _write_parquet(work, files.names)
         manifest = _describe(work, recipe, progress, kind)
         write_atomic(work / "README.md", card(manifest, title=title or kind, about=about))
         _publish(work, out)
+    return _told(out, count, context)
+
+
+def _write_parquet(work: Path, names: list[str]) -> None:
+    from agentkit_synthesis.dataset.parquet import to_parquet  # noqa: PLC0415  pyarrow: heavy
+
+    for name in names:
+        to_parquet(work / NAMES[name])
+
+
+def _told(out: Path, count: int, context: JobContext) -> dict[str, Any]:
+    """Return the figures of the folder, and tell the job of its files."""
     for path in sorted(out.iterdir()):
         context.artifact(path, "dataset")
     made = read_manifest(out)
     context.step(count, count, phase="rows")
-    return {**_shares(made.count, made.tried), "rows": dict(made.rows), "families": dict(made.families), "rejected": dict(made.rejected)}  # fmt: skip
+    groups = {"rows": dict(made.rows), "families": dict(made.families), "rejected": dict(made.rejected)}
+    return {**_shares(made.count, made.tried), **groups}
 
 
 def refuse_other(out: Path, *, force: bool) -> None:
@@ -183,8 +189,3 @@ def _link_or_copy(source: str, target: str) -> None:
 
 def _shares(count: int, tried: int) -> dict[str, Any]:
     return {"count": count, "tried": tried, "verified_share": round(count / tried, 6) if tried else 0.0}
-
-
-def _figures(progress: Progress) -> dict[str, Any]:
-    found = _shares(progress.kept, progress.next)
-    return {**found, "families": dict(progress.families), "rejected": dict(progress.rejected)}
