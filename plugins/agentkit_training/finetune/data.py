@@ -71,12 +71,17 @@ def _fitting(rows: Rows, tokenizer: Any, longest: int, params: TrainParams) -> t
         raise InvalidParams(
             f"/data: {rows.path} has conversations, and the model has no chat template; give plain texts"
         )
-    lengths = {row.place: [len(one) for one in tokens_of(row.data, tokenizer)] for row in rows.rows}
-    bad = {
-        place: f"{max(found)} tokens, and at most {longest} fit (--max-length)"
-        for place, found in lengths.items()
-        if max(found) > longest
-    }
+    lengths: dict[str, list[int]] = {}
+    bad: dict[str, str] = {}
+    for row in rows.rows:
+        try:
+            found = [len(one) for one in tokens_of(row.data, tokenizer)]
+        except InvalidParams as error:
+            bad[row.place] = str(error).removeprefix("/data: ")
+            continue
+        lengths[row.place] = found
+        if max(found) > longest:
+            bad[row.place] = f"{max(found)} tokens, and at most {longest} fit (--max-length)"
     return rows.without(bad, skip=params.skip_bad_rows), lengths
 
 

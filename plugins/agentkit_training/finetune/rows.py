@@ -1,7 +1,8 @@
 """Training data from a file: TRL's formats, as JSON Lines or Parquet, checked row by row.
 
 A row says where it stands (`line 7` of JSON Lines, `row 7` of Parquet, both from 1). Texts are plain strings, or
-conversations: lists of `{"role": ..., "content": ...}`; all rows of a file are of one sort.
+conversations: lists of `{"role": ..., "content": ...}`; all rows of a file are of one sort. Tool calls and tools are taken in the
+OpenAI form, with arguments as an object or as JSON text.
 
 | kind | columns | for |
 |---|---|---|
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agentkit.errors import InvalidParams
+from agentkit_training.finetune.tool_calls import with_calls
 
 __all__ = ["Kind", "Row", "Rows", "held_out", "read_rows", "sort_of"]
 
@@ -103,8 +105,9 @@ def read_rows(path: Path, kind: Kind, *, skip: bool = False) -> Rows:
         if isinstance(data, str):
             bad.append(f"{place}: {data}")
             continue
+        data, told = with_calls(data)
         columns = columns or _columns(data, kind)
-        reason = _missing(data, columns, kind) or _CHECKS[kind](data)
+        reason = _missing(data, columns, kind) or _CHECKS[kind](data) or told
         talks = any(isinstance(data.get(name), list) for name in columns)
         if not reason and conversational is not None and talks != conversational:
             reason = "is a conversation and rows before are plain texts, or the other way round; one file has one sort"

@@ -132,7 +132,8 @@ def _save(trainer: Any, out: Path) -> None:
 
 def _dataset(rows: list[dict[str, Any]], folder: Path, params: TrainParams) -> Any:
     """Return rows as TRL takes them; several processes share a folder, where TRL keeps what the first one reckoned."""
-    found = datasets.Dataset.from_list(rows)
+    nested = {name for row in rows for name, value in row.items() if isinstance(value, list | dict)}
+    found = datasets.Dataset.from_list(rows, features=_as_json(rows, nested) if nested else None)
     if params.processes == 1:
         return found
     state = accelerate.PartialState()  # of the arguments, which were made before
@@ -141,6 +142,17 @@ def _dataset(rows: list[dict[str, Any]], folder: Path, params: TrainParams) -> A
         found.save_to_disk(folder)
     state.wait_for_everyone()
     return datasets.load_from_disk(folder)
+
+
+def _as_json(rows: list[dict[str, Any]], nested: set[str]) -> Any:
+    """Return the columns' types, all that is nested as JSON: Arrow would give each tool call the arguments of all others."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    flat = datasets.Dataset.from_list([{name: row.get(name) for name in names if name not in nested} for row in rows])
+    found = dict(flat.features)
+    for name in nested:
+        lists = all(isinstance(row[name], list) for row in rows if row.get(name) is not None)
+        found[name] = datasets.List(datasets.Json()) if lists else datasets.Json()
+    return datasets.Features(found)
 
 
 def _probes(params: TrainParams, reference: Any, data: Data, tokenizer: Any) -> list[KlProbe]:
