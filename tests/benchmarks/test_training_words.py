@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import sprout_tasks
-from benchmarks.training_words import Asked, ask_all
+from benchmarks.asking import Asked
+from benchmarks.training_words import ask_all
 
 
 def test_only_all_of_it_counts() -> None:
