@@ -50,7 +50,9 @@ def report_images(data: Dataset, params: ReportParams, context: JobContext) -> d
     if real is not None:
         side, channels = real.size, max(channels, real.pixels.shape[3])
     if len(sizes) > 1:
-        context.warn(f"the images have {len(sizes)} or more sizes; they are compared at {side} x {side}")
+        context.warn(
+            f"the images have several sizes ({', '.join(f'{w} x {h}' for w, h in list(sizes)[:5])}); they are compared at {side} x {side}"
+        )
     hashes = _hashes(pictures, Ticker(context, "read", 0, 50, len(pictures)))
     twice = exact_duplicates(np.frombuffer(hashes, np.uint64))
     rng = np.random.default_rng(params.seed)

@@ -45,7 +45,8 @@ class Survey:
 
     Attributes:
         rows: of each split.
-        prompts, contents, problems: a 64-bit hash of each row's prompt, of all it says, and of its problem, by split.
+        prompts, contents, problems: a 64-bit hash of each row's prompt, of all it says, and of its prompt whatever its spaces and
+            capitals, by split.
         labels: number of each row's label in `names`, by split.
         columns: value -> rows for each column of few values.
         claimed: rows with a column `verified`, and those of them where it is true.
@@ -99,14 +100,10 @@ def survey(data: Dataset, *, sample: int, seed: int, tick: Callable[[int], None]
 
 def _count(found: Survey, split: str, row: Mapping[str, Any], texts: Texts) -> str:
     found.rows[split] += 1
-    problem = row.get("hash")
     told = (
         (found.prompts, text_hash(texts.prompt or texts.answer)),
         (found.contents, text_hash("\0".join((texts.system, texts.prompt, texts.answer)))),
-        (
-            found.problems,
-            text_hash(problem) if isinstance(problem, str) else problem_hash(texts.prompt or texts.answer),
-        ),
+        (found.problems, problem_hash(texts.prompt or texts.answer)),
     )
     for into, value in told:
         into.setdefault(split, array("Q")).append(value)

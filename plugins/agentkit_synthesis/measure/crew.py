@@ -1,0 +1,83 @@
+"""Cells taught by worker processes, of one thread each; which worker teaches which makes no difference.
+
+If the process that started them is gone, however it ended, they end too. A cell that was under way is then taught anew.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from multiprocessing.connection import wait
+from typing import Any
+
+from agentkit.errors import JobError
+from agentkit_synthesis.measure.cells import Cell
+
+__all__ = ["teach_all"]
+
+POLL_S = 0.2
+
+Teach = Callable[[Mapping[str, Any], Cell], dict[str, Any]]
+
+
+def teach_all(
+    teach: Teach,
+    params: Mapping[str, Any],
+    cells: Sequence[Cell],
+    workers: int,
+    *,
+    told: Callable[[Cell, dict[str, Any]], None],
+    should_stop: Callable[[], bool],
+) -> None:
+    """Teach cells; return when all are done, or `should_stop` says so.
+
+    Args:
+        teach: (params, cell) -> result; a function of a module, pure.
+        params: what it is given with each cell.
+        cells: the ones that go first come first.
+        workers: processes.
+        told: given each cell that is done, with its result, in whatever order they are.
+        should_stop: asked several times a second.
+
+    Raises:
+        JobError: a worker was ended from outside.
+    """
+    if not cells:
+        return
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"  # read when a worker imports numpy and torch
+    try:
+        pool = multiprocessing.get_context("spawn").Pool(min(workers, len(cells)), _leave_with_parent)
+        crew = {child.pid for child in multiprocessing.active_children()}
+    finally:
+        os.environ.pop("OMP_NUM_THREADS") if before is None else os.environ.update(OMP_NUM_THREADS=before)
+    with pool:  # its end terminates the workers
+        results = pool.imap_unordered(partial(_taught, teach, dict(params)), cells)
+        left = len(cells)
+        while left and not should_stop():
+            try:
+                cell, result = results.next(POLL_S)
+            except multiprocessing.TimeoutError:
+                if crew - {child.pid for child in multiprocessing.active_children()}:
+                    raise JobError("a worker was ended from outside (out of memory?); the same command goes on, with fewer workers") from None  # fmt: skip
+                continue
+            left -= 1
+            told(cell, result)
+
+
+def _taught(teach: Teach, params: Mapping[str, Any], cell: Cell) -> tuple[Cell, dict[str, Any]]:
+    return cell, teach(params, cell)
+
+
+def _leave_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_watch, args=(parent.sentinel,), daemon=True).start()
+
+
+def _watch(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)

@@ -1,0 +1,98 @@
+"""What is measured of traces: a student for each family, taught with explanations, and with answers alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agentkit.errors import InvalidParams
+from agentkit_synthesis.measure.cells import Cell
+from agentkit_synthesis.measure.params import MeasureParams
+from agentkit_synthesis.measure.problems import Problem, answered, read_problems
+from agentkit_synthesis.measure.speaking import CONTEXT, Exercise, answers_of, taught
+from agentkit_synthesis.measure.tokens import Tokenizer
+
+__all__ = ["EXPLAINED", "LONGER", "PLAIN", "Traces", "cells_of_traces", "read_traces", "teach_traces"]
+
+EXPLAINED, PLAIN, LONGER = "explained", "answers", "answers, as many tokens"
+ARMS = (EXPLAINED, PLAIN, LONGER)
+FEWEST_TRAIN, FEWEST_TEST = 50, 20
+SPARE = 1.5  # times the longest reply that was learnt, for a reply
+
+
+@dataclass(frozen=True)
+class Traces:
+    """Problems of each family, to train on and held out, and what to warn of."""
+
+    train: Mapping[str, Sequence[Problem]]
+    test: Mapping[str, Sequence[Problem]]
+    warnings: tuple[str, ...]
+
+
+def read_traces(params: MeasureParams) -> Traces:
+    """Read the splits of a data set of traces.
+
+    Raises:
+        InvalidParams: there is no test split, a family is not there, or all have too few rows.
+    """
+    files = [params.data / f"{name}.jsonl" for name in ("train", "test")]
+    for path in files:
+        if not path.is_file():
+            raise InvalidParams(
+                f"/data: {params.data} has no {path.name}: students are scored on problems that are held out; make it with a share for the test"
+            )
+    train = read_problems(files[0], params.families, most=params.train_rows)
+    test = read_problems(files[1], params.families, most=params.test_rows)
+    if absent := [name for name in params.families if name not in train]:
+        raise InvalidParams(
+            f"/families: there are no explained traces of {', '.join(absent)}; there are some of {', '.join(sorted(read_problems(files[0], (), most=1))) or 'none'}"
+        )
+    told = []
+    for name in sorted(train):
+        if len(train[name]) < FEWEST_TRAIN or len(test.get(name, ())) < FEWEST_TEST:
+            told.append(
+                f"{name}: {len(train[name])} rows to train on and {len(test.get(name, ()))} to score are too few; {FEWEST_TRAIN} and {FEWEST_TEST} are needed"
+            )
+    kept = [name for name in sorted(train) if not any(line.startswith(f"{name}: ") for line in told)]
+    if not kept:
+        raise InvalidParams(
+            f"/data: {'; '.join(told) or f'{params.data} has no explained traces: rows whose reply ends in `Answer: ...` after an explanation'}"
+        )
+    return Traces({name: train[name] for name in kept}, {name: test[name] for name in kept}, tuple(told))
+
+
+def cells_of_traces(params: MeasureParams, traces: Traces) -> list[Cell]:
+    """Return every student that is to be taught: family by arm by seed."""
+    return [
+        Cell(kind="traces", student="llama", arm=arm, family=family, seed=params.seed + n, steps=params.steps or 1_500)
+        for family in traces.train
+        for arm in ARMS
+        for n in range(params.seeds or 3)
+    ]
+
+
+def teach_traces(traces: Traces, cell: Cell) -> dict[str, Any]:
+    """Teach one student and score it: exact match of its answer on problems held out.
+
+    With `LONGER` a student of answers alone takes so many more steps that it reads as many tokens as one of explanations.
+    """
+    train, test = traces.train[cell.family], traces.test[cell.family]
+    words = Tokenizer([text for one in train for text in (one.question, one.explained, one.bare)])
+    questions = [words.encode(one.question) for one in train]
+    long, short = ([Exercise(question, words.encode(text)) for question, text in zip(questions, texts, strict=True)] for texts in ([one.explained for one in train], [one.bare for one in train]))  # fmt: skip
+    fitting = [place for place, one in enumerate(long) if len(one) <= CONTEXT]  # the same problems in each arm
+    long, short = [long[place] for place in fitting], [short[place] for place in fitting]
+    if len(long) < FEWEST_TRAIN:
+        raise InvalidParams(
+            f"/data: all but {len(long)} traces of {cell.family} are longer than {CONTEXT} tokens; make them shorter"
+        )
+    ratio = sum(map(len, long)) / sum(map(len, short))
+    exercises = long if cell.arm == EXPLAINED else short
+    steps = round(cell.steps * ratio) if cell.arm == LONGER else cell.steps
+    model, read = taught(exercises, vocabulary=len(words), steps=steps, seed=cell.seed)
+    most = int(SPARE * max(len(one.reply) for one in exercises)) + 8
+    replies = answers_of(model, [words.encode(one.question) for one in test], most=most)
+    right = sum(answered(words.decode(reply)) == one.answer for reply, one in zip(replies, test, strict=True))
+    weights = sum(weight.numel() for weight in model.parameters())
+    return {"score": right / len(test), "right": right, "of": len(test), "rows": len(exercises), "left_out": len(train) - len(exercises), "steps_taken": steps, "tokens": read, "weights": weights}  # fmt: skip
