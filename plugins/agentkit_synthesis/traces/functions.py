@@ -41,9 +41,7 @@ def rounded(number: Any, places: int) -> Fraction:
 
 def ceil(number: Any) -> int:
     """Return the smallest whole number that is not smaller."""
-    return (
-        -((-Fraction(number).numerator) // -Fraction(number).denominator) if number < 0 else math.ceil(Fraction(number))
-    )
+    return math.ceil(Fraction(number))
 
 
 def mean(numbers: Sequence[Any]) -> Fraction:

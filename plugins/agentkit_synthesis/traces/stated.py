@@ -18,11 +18,11 @@ __all__ = ["Stated", "is_same", "stated_answer", "stated_steps", "without_answer
 
 EQUATION = re.compile(
     r"(?<![\w.,])([-(]*\d[\d\s.,()*/+\-×÷−%]*?)"  # digits and signs, not the end of a word or of a number
-    r"=\s*([-−]?\d[\d,]*(?:\.\d+)?)(?![\d,.]*\s*[-+*/×÷−]\s*[\d(])"  # a number, with which no further term begins
+    r"=\s*([-−]?\d+(?:,\d{3})*(?:\.\d+)?)(?![\d,.]*\s*[-+*/×÷−]\s*[\d(])"  # a number, with which no further term begins
 )
 NUMBERING = re.compile(r"^\s*\(?\d+[.):]\s+")
 SIGNS = str.maketrans({"×": "*", "÷": "/", "−": "-"})
-ANSWER = re.compile(r"^\W*(?:the )?(?:final )?answer(?: is)?\W*?[:=]\W*?\s*(-?[\w\"'`].*?)\W*$", re.IGNORECASE)
+ANSWER = re.compile(r"^\W*(?:the )?(?:final )?answer(?:\W*?(?: is)?\W*?[:=]| is )\W*?(-?\w.*?)\W*$", re.IGNORECASE)
 THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 FEWEST_DECIMALS = 2  # a result rounded to fewer is wrong
 
