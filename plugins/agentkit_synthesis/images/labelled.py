@@ -27,7 +27,6 @@ class LabelledImages:
         values: attribute -> the names of its values.
         names: where each image is from, a path or `digits/17`.
         source: what was loaded.
-        free: whether every combination of values is possible, also one that no image here has.
         warnings: what was left out, and why.
     """
 
@@ -36,7 +35,6 @@ class LabelledImages:
     values: Mapping[str, tuple[str, ...]]
     names: tuple[str, ...]
     source: str
-    free: bool = False
     warnings: tuple[str, ...] = field(default=())
 
     def __len__(self) -> int:

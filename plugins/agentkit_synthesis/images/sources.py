@@ -73,7 +73,6 @@ def render_products(count: int, *, size: int = 32, seed: int = 0) -> LabelledIma
         values=dict(ATTRIBUTES),
         names=tuple(f"{PRODUCTS}/{seed}/{n}" for n in range(count)),
         source=PRODUCTS,
-        free=True,
     )
 
 

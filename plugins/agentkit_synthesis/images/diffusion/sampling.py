@@ -37,8 +37,10 @@ def sampler_for(scheduler: DDPMScheduler, kind: Literal["ddim", "ddpm"]) -> Any:
     """Return the sampler that inverts a forward process: DDIM (arXiv 2010.02502) with eta 0, or ancestral DDPM."""
     if kind == "ddpm":
         return DDPMScheduler.from_config(scheduler.config)
-    config = {name: value for name, value in scheduler.config.items() if name != "variance_type"}
-    return DDIMScheduler.from_config({**config, "set_alpha_to_one": True, "_class_name": "DDIMScheduler"})
+    known = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type", "timestep_spacing")
+    config = {name: scheduler.config[name] for name in known}
+    # diffusers' DDIM clips the image but not the noise that goes with it: guided samples then drift to other classes
+    return DDIMScheduler(**config, clip_sample=False)
 
 
 def guided(network: Network, labels: Tensor, nulls: Sequence[int], scale: float) -> Predict:

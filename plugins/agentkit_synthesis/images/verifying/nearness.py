@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Nearest", "Reference", "calibrated", "small"]
+__all__ = ["Nearest", "Reference", "Vectors", "calibrated", "small"]
 
 SIDE = 16
 TOO_NEAR = 0.01  # quantile of the distances of real images held out
@@ -65,7 +65,7 @@ def calibrated(
 
 def small(pixels: NDArray[np.uint8]) -> Vectors:
     """Return images (N, H, W, C) as vectors whose Euclidean distance is the root of the mean square difference, 0 to 1."""
-    count, high, wide, channels = pixels.shape
+    count, high, _, channels = pixels.shape
     step = max(1, high // SIDE)
     side = high // step
     cut = pixels[:, : side * step, : side * step].astype(np.float32)

@@ -1,0 +1,125 @@
+"""Which labels are asked for: exactly so many images, spread evenly over every combination that is possible.
+
+Where the combinations are fewer than the images, each is asked for equally often, to one. Where they are more, the first attribute's
+values are asked for equally often, to one, and those of the others as evenly as the combinations allow.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentkit.errors import InvalidParams
+from agentkit_synthesis.images.labelled import LabelledImages
+from agentkit_synthesis.images.renderer import ATTRIBUTES, contradiction
+
+__all__ = ["cells", "named", "product_combinations", "seen_combinations", "spelled"]
+
+Table = NDArray[np.int64]
+Values = Mapping[str, Sequence[str]]
+LOOKED_AT = 64  # combinations that the next is chosen from
+
+
+def seen_combinations(images: LabelledImages) -> Table:
+    """Return the different combinations of labels that images have, (M, attributes), in order; whole ones only."""
+    found: Table = np.unique(images.known().table, axis=0)
+    return found
+
+
+def product_combinations(attributes: Sequence[str] = ()) -> Table:
+    """Return the combinations of the product world that do not contradict themselves, (M, attributes)."""
+    chosen = [name for name in ATTRIBUTES if not attributes or name in attributes]
+    every = np.array(list(itertools.product(*(range(len(ATTRIBUTES[name])) for name in chosen))), np.int64)
+    if not {"count", "position"} <= set(chosen):
+        return every
+    count, place = chosen.index("count"), chosen.index("position")
+    good = [
+        not contradiction({"count": ATTRIBUTES["count"][row[count]], "position": ATTRIBUTES["position"][row[place]]})
+        for row in every
+    ]
+    kept: Table = every[np.array(good)]
+    return kept
+
+
+def cells(values: Values, possible: Table, count: int, where: Sequence[str] = (), *, seed: int) -> Table:
+    """Return what to ask for, image by image, (count, attributes) indices into `values`.
+
+    Args:
+        values: attribute -> the names of its values.
+        possible: (M, attributes) combinations to choose from.
+        count: images.
+        where: conditions `attribute=value` or `attribute=value|value`; all hold.
+        seed: of the order, and of the choice where there are more combinations than images.
+
+    Raises:
+        InvalidParams: a condition names what does not exist, two contradict each other, or no combination fulfils all.
+    """
+    wanted = named(where, values)
+    good = np.ones(len(possible), bool)
+    for n, name in enumerate(values):
+        if name in wanted:
+            good &= np.isin(possible[:, n], [list(values[name]).index(one) for one in wanted[name]])
+    left = possible[good]
+    if not len(left):
+        told = " and ".join(where) or "at all"
+        raise InvalidParams(f"/where: nothing can be {told}: no real image is all of that; ask for less at once")
+    rng = np.random.default_rng((seed, len(left)))
+    left = rng.permutation(left)
+    if len(left) <= count:
+        return rng.permutation(left[np.arange(count) % len(left)])
+    return _spread(left, count, rng)
+
+
+def named(where: Sequence[str], values: Values) -> dict[str, tuple[str, ...]]:
+    """Return conditions as attribute -> the values it may have.
+
+    Raises:
+        InvalidParams: one is no condition, names what does not exist, or contradicts another.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for n, condition in enumerate(where):
+        name, equals, told = (part.strip() for part in condition.partition("="))
+        if not equals or not told:
+            raise InvalidParams(f"/where/{n}: {condition!r} is no condition; write attribute=value")
+        if name not in values:
+            raise InvalidParams(f"/where/{n}: there is no attribute '{name}'; there are {', '.join(values)}")
+        asked = tuple(one.strip() for one in told.split("|"))
+        for one in asked:
+            if one not in values[name]:
+                raise InvalidParams(f"/where/{n}: {name} has no value '{one}'; it has {', '.join(values[name])}")
+        if name in found and set(found[name]) != set(asked):
+            raise InvalidParams(
+                f"/where/{n}: {name} cannot be {'|'.join(found[name])} and {told} at once; {name}={'|'.join((*found[name], told))} takes either"
+            )
+        found[name] = asked
+    return found
+
+
+def spelled(row: Sequence[int], values: Values) -> str:
+    """Return a combination as `shape=circle, colour=red`."""
+    return ", ".join(f"{name}={found[index]}" for (name, found), index in zip(values.items(), row, strict=True))
+
+
+def _spread(left: Table, count: int, rng: np.random.Generator) -> Table:
+    """Return `count` different rows; the first column evenly, the others as evenly as a greedy choice makes them."""
+    pools = {int(value): list(map(tuple, left[left[:, 0] == value])) for value in np.unique(left[:, 0])}
+    used = [dict.fromkeys(np.unique(left[:, n]).tolist(), 0) for n in range(left.shape[1])]
+    found: list[tuple[int, ...]] = []
+    for turn in itertools.cycle(pools):
+        pool = pools[turn]
+        if not pool:  # no combination of it is left: all are asked for once
+            continue
+        first = pool[:LOOKED_AT]
+        best = min(range(len(first)), key=lambda n: sum(used[at][value] for at, value in enumerate(first[n])))
+        row = pool[best]
+        pool[best] = pool[-1]
+        pool.pop()
+        found.append(row)
+        for at, value in enumerate(row):
+            used[at][value] += 1
+        if len(found) == count:
+            return rng.permutation(np.array(found, np.int64))
+    raise AssertionError("there are more combinations than are asked for")

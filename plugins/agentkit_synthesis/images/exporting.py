@@ -1,0 +1,142 @@
+"""A finished folder of labelled images: `metadata.jsonl`, `manifest.json`, a card, a contact sheet, COCO boxes.
+
+The folder is an ImageFolder: a folder for each value of the first attribute, and `metadata.jsonl`, which Hugging Face's `datasets`
+reads, with all labels. Rows are in the order in which the images were made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from agentkit.jobs import write_atomic
+from agentkit_synthesis.images.balance import Values
+from agentkit_synthesis.images.files import contact_sheet, put
+from agentkit_synthesis.images.making import BATCHES
+from agentkit_synthesis.images.renderer import SHAPES
+
+__all__ = ["FORMAT", "MANIFEST", "METADATA", "SHEET", "export"]
+
+METADATA, MANIFEST, SHEET, COCO = "metadata.jsonl", "manifest.json", "contact.png", "annotations.json"
+FORMAT = "agentkit-image-set/1"
+SHOWN = 60  # images of a contact sheet
+
+
+def export(folder: Path, manifest: Mapping[str, Any], *, values: Values, size: int, about: str) -> dict[str, Any]:
+    """Write all that belongs to the images in `folder` but themselves; return the manifest.
+
+    Args:
+        folder: holds the images and `batches.jsonl`.
+        manifest: what the images depend on, plain data.
+        values: attribute -> the names of its values.
+        size: side of the images.
+        about: a sentence for the card: how labels were verified.
+    """
+    counts: dict[str, Counter[str]] = {name: Counter() for name in values}
+    digest = hashlib.sha256()
+    shown: list[dict[str, Any]] = []
+    boxes: list[dict[str, Any]] = []
+    temporary = folder / f".{METADATA}.tmp"
+    total, every = 0, max(1, int(manifest["count"]) // SHOWN)
+    put(temporary, b"")
+    with temporary.open("a", encoding="utf-8") as file:
+        for row in _rows(folder, values, manifest):
+            things = row.pop("things", None)
+            if things is not None:
+                boxes.append({"file_name": row["file_name"], "things": things})
+            line = json.dumps(row, ensure_ascii=False) + "\n"
+            file.write(line)
+            digest.update(line.encode())
+            digest.update((folder / row["file_name"]).read_bytes())
+            for name, value in row["labels"].items():
+                counts[name][value] += 1
+            if total % every == 0 and len(shown) < SHOWN:
+                shown.append(row)
+            total += 1
+    temporary.replace(folder / METADATA)
+    if boxes:
+        write_atomic(folder / COCO, json.dumps(_coco(boxes, size)) + "\n")
+    _sheet(folder, shown)
+    told = {
+        "format": FORMAT, **manifest, "labels": {name: dict(sorted(found.items())) for name, found in counts.items()},
+        "sha256": digest.hexdigest(),
+    }  # fmt: skip
+    write_atomic(folder / "README.md", _card(told, about))
+    write_atomic(folder / MANIFEST, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+    return told
+
+
+def _rows(folder: Path, values: Values, manifest: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield each image's row of metadata."""
+    names = list(values)
+    with (folder / BATCHES).open(encoding="utf-8") as file:
+        for line in file:
+            batch = json.loads(line)
+            for one in batch["kept"]:
+                target = batch["targets"][one["number"] % len(batch["targets"])]
+                labels = {name: values[name][index] for name, index in zip(names, target, strict=True)}
+                notes = {key: value for key, value in one.items() if key not in ("number", "slot", "file_name")}
+                name = Path(one["file_name"]).stem
+                yield {
+                    **labels, "file_name": one["file_name"], "id": name, "labels": labels, "seed": manifest["seed"],
+                    "number": one["number"], "synthetic": True, **notes,
+                }  # fmt: skip
+
+
+def _coco(rows: Sequence[Mapping[str, Any]], size: int) -> dict[str, Any]:
+    """Return boxes as COCO has them; categories are shapes, the other labels are an annotation's attributes."""
+    shapes = list(SHAPES)
+    annotations = [
+        {
+            "image_id": n, "category_id": shapes.index(thing["shape"]) + 1, "bbox": thing["box"], "area": thing["area"],
+            "iscrowd": 0, "attributes": {k: v for k, v in thing.items() if k not in ("box", "area")},
+        }
+        for n, row in enumerate(rows, 1)
+        for thing in row["things"]
+    ]  # fmt: skip
+    images = [{"id": n, "file_name": row["file_name"], "width": size, "height": size} for n, row in enumerate(rows, 1)]
+    return {
+        "images": images,
+        "annotations": [{"id": n, **one} for n, one in enumerate(annotations, 1)],
+        "categories": [{"id": n, "name": name} for n, name in enumerate(shapes, 1)],
+    }
+
+
+def _sheet(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    images = []
+    for row in rows:
+        with Image.open(folder / row["file_name"]) as opened:
+            pixels = np.asarray(opened.convert("RGB"))
+        images.append(pixels)
+    texts = ["\n".join(list(row["labels"].values())[:3]) for row in rows]
+    write_atomic(folder / SHEET, contact_sheet(images, texts))
+
+
+def _card(manifest: Mapping[str, Any], about: str) -> str:
+    labels = manifest["labels"]
+    tables = [
+        line
+        for name, found in labels.items()
+        for line in (f"| {name} | images |", "|---|---:|", *(f"| {value} | {n:,} |" for value, n in found.items()), "")
+    ]
+    rejected = [f"| {why} | {n:,} |" for why, n in manifest["rejected"].items()]
+    lines = [
+        "---", "task_categories: [image-classification]", "tags: [synthetic, agentkit]", "configs:",
+        "- config_name: default", "  data_files: metadata.jsonl", "---", "",
+        f"# {manifest['count']:,} labelled images of {manifest['source']}", "",
+        f"Synthetic, made by agentkit from seed {manifest['seed']} ({manifest['method']}): {manifest['count']:,} kept of"
+        f" {manifest['tried']:,} made. {about}", "",
+        *tables,
+        *(["| left out because | images |", "|---|---:|", *rejected, ""] if rejected else []),
+        "`metadata.jsonl` has every image's labels, how sure the judge is, its distance to the nearest training image and its number;"
+        " `batches.jsonl` and `manifest.json` hold what it takes to make any of them again.", "",
+        "What the real images lack, these lack too. The licence is for whoever publishes them to choose.", "",
+    ]  # fmt: skip
+    return "\n".join(lines)
