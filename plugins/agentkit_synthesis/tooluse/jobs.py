@@ -7,73 +7,27 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
-from agentkit.errors import InvalidParams, JobError
+from agentkit.errors import JobError
 from agentkit.jobs import Job, JobContext, JobPlan
 from agentkit_synthesis.dataset.making import make_rows, refuse_other
 from agentkit_synthesis.dataset.manifest import is_made
-from agentkit_synthesis.tooluse.own.drawing import check_drawable, draw_arguments
-from agentkit_synthesis.tooluse.own.loading import Loaded, load, runnable
-from agentkit_synthesis.tooluse.own.rows import OWN_SHARES, bench_of
+from agentkit_synthesis.tooluse.choosing import usable
+from agentkit_synthesis.tooluse.own.drawing import draw_arguments
+from agentkit_synthesis.tooluse.own.loading import load
+from agentkit_synthesis.tooluse.own.rows import bench_of
 from agentkit_synthesis.tooluse.params import ToolsParams
-from agentkit_synthesis.tooluse.rows import SHARES
 
-__all__ = ["TOOLS", "recipe"]
+__all__ = ["SOURCE", "TOOLS"]
 
-INVENTED, OWN = "agentkit_synthesis.tooluse.rows:make", "agentkit_synthesis.tooluse.own.rows:make"
+SOURCE = "agentkit_synthesis.tooluse.source:make"
 ROW_BYTES = 4_000
-ROWS_A_SECOND = {INVENTED: 150.0, OWN: 40.0}  # of one process; a first guess for the plan
+ROWS_A_SECOND, OWN_ROWS_A_SECOND = 150.0, 40.0  # of one process; a first guess for the plan
 PROBES = 24  # calls before a tool is held to fail on everything
-ABOUT = {
-    INVENTED: "Conversations with invented tools. Each was executed against a small world with working tools behind it, "
-    "and kept because its goal held on the world's state and the answer.",
-    OWN: "Conversations with these tools: {names}. Every call in them was made, twice, and gave what is shown.",
-}
-
-
-def recipe(params: ToolsParams) -> tuple[str, dict[str, Any]]:
-    """Return the row source and its options for checked parameters.
-
-    Raises:
-        InvalidParams: the tools cannot be loaded, none of them may be run, or nothing can be drawn for them.
-    """
-    options: dict[str, Any] = {"distractors": params.distractors, "test_share": params.test_share}
-    if params.source is None:
-        if params.families:
-            options["families"] = {family: SHARES[family] for family in params.families}
-        return INVENTED, options
-    known = {**OWN_SHARES, "recovery": params.errors or OWN_SHARES["ask"]}
-    if params.families:
-        options["families"] = {family: known[family] for family in params.families}
-    names = [tool.name for tool in usable(load(params.source), params)[0]]
-    told = {"errors": params.errors, "allow_effects": params.allow_effects, "timeout_s": params.timeout_s}
-    return OWN, {"from": params.source, "tools": names, **told, **options}
-
-
-def usable(loaded: Loaded, params: ToolsParams) -> tuple[list[Any], list[str]]:
-    """Return the tools that may be run and that arguments can be drawn for, and why the others are left out.
-
-    Raises:
-        InvalidParams: there is none.
-    """
-    left = list(loaded.skipped)
-    tools = []
-    held = [tool.name for tool in loaded.tools if not runnable(tool, allow_effects=params.allow_effects)]
-    if held:
-        left.append(
-            f"{', '.join(held)}: may change something, and is not run; say effect='pure' or 'read' where it does not, give it "
-            "a dry run (predict), or allow effects in a temporary folder with --allow-effects"
-        )
-    for tool in loaded.tools:
-        if tool.name in held:
-            continue
-        try:
-            check_drawable(tool.spec)
-            tools.append(tool)
-        except InvalidParams as error:
-            left.append(str(error).removeprefix("/source: "))
-    if not tools:
-        raise InvalidParams(f"/source: no tool of {params.source} can be used: {'; '.join(left)}")
-    return tools, left
+ABOUT = (
+    "Conversations with invented tools. Each was executed against a small world with working tools behind it, "
+    "and kept because its goal held on the world's state and the answer."
+)
+ABOUT_OWN = "Conversations with these tools: {names}. Every call in them was made, twice, and gave what is shown."
 
 
 def plan(params: Mapping[str, Any]) -> JobPlan:
@@ -83,13 +37,14 @@ def plan(params: Mapping[str, Any]) -> JobPlan:
         InvalidParams: a parameter, or the tools, cannot be used; `out` exists.
     """
     checked = ToolsParams.parse(params)
-    source, options = recipe(checked)
+    options = checked.options
     if not is_made(
-        checked.out, source=source, options=options, seed=checked.seed, count=checked.count, parquet=checked.parquet
+        checked.out, source=SOURCE, options=options, seed=checked.seed, count=checked.count, parquet=checked.parquet
     ):
         refuse_other(checked.out, force=checked.force)
     workers = _workers(checked)
-    told = {"source": source, "options": options, "count": checked.count, "parquet": checked.parquet}
+    rate = ROWS_A_SECOND if checked.source is None else OWN_ROWS_A_SECOND
+    told: dict[str, Any] = {"source": SOURCE, "options": options, "count": checked.count, "parquet": checked.parquet}
     if checked.source is not None:
         told["sha256"] = load(checked.source).sha256
     kind = (
@@ -99,7 +54,7 @@ def plan(params: Mapping[str, Any]) -> JobPlan:
     )
     return JobPlan(
         config=told,
-        seconds=round(checked.count / (ROWS_A_SECOND[source] * workers) + 2.0 * (workers > 1), 1),
+        seconds=round(checked.count / (rate * workers) + 2.0 * (workers > 1), 1),
         memory_bytes=150_000_000 * workers,
         disk_bytes=2 * ROW_BYTES * checked.count,
         backend=f"{workers} processes",
@@ -114,15 +69,15 @@ def run(params: Mapping[str, Any], context: JobContext) -> Mapping[str, Any]:
         JobError: all of the tools fail on everything, or one hangs.
     """
     checked = ToolsParams.parse(params)
-    source, options = recipe(checked)
-    about = ABOUT[source]
+    options = checked.options
+    about = ABOUT
     if checked.source is not None:
         for why in usable(load(checked.source), checked)[1]:
             context.warn(f"left out: {why}")
         options["tools"] = _that_work(options, context)
-        about = about.format(names=", ".join(options["tools"]))
+        about = ABOUT_OWN.format(names=", ".join(options["tools"]))
     return make_rows(
-        source,
+        SOURCE,
         options,
         count=checked.count,
         seed=checked.seed,

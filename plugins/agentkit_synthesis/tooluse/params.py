@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from agentkit.jobs.params import Checked
+from agentkit_synthesis.tooluse.choosing import options_of
 from agentkit_synthesis.tooluse.own.rows import OWN_SHARES
 from agentkit_synthesis.tooluse.values import Family
 
@@ -41,6 +42,15 @@ class ToolsParams(Checked):
     workers: Count | None = Field(None, description="processes; one a core. The rows do not depend on it")
     parquet: bool = Field(False, description="write Parquet files as well")
     force: bool = Field(False, description="write over OUT")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the rows depend on, but for the seed.
+
+        Raises:
+            InvalidParams: the tools cannot be loaded, none of them may be run, or nothing can be drawn for them.
+        """
+        return options_of(self)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -33,6 +33,7 @@ class Script:
         self.messages: list[dict[str, Any]] = []
         self.needed: list[str] = []
         self.asked: list[Any] = []
+        self._words = ""
         self.goal: dict[str, Any] = {"end": "final", "calls": [], "says": []}
 
     @property
@@ -42,6 +43,7 @@ class Script:
 
     def user(self, text: str) -> None:
         """Add a person's turn."""
+        self._words = text
         self.messages.append({"role": "user", "content": text})
 
     def called(self, name: str) -> None:
@@ -61,7 +63,7 @@ class Script:
             id = f"call{len(self.goal['calls']) + 1:05d}"
             function = {"name": name, "arguments": dict(arguments)}
             self.goal["calls"].append(function)
-            self.asked.append(function)
+            self.asked.append(function if arguments else [function, self._words])  # else there is one problem, and one split
             steps.append({"id": id, "type": "function", "function": function})
             told = {"role": "tool", "tool_call_id": id, "name": name, "content": given.text}
             results.append(told if given.ok else {**told, "status": "error"})
