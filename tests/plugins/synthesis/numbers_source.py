@@ -16,7 +16,8 @@ from agentkit_synthesis.dataset import Rejected, make_rows, split_of
 def make(options: Mapping[str, Any], seed: int, index: int) -> Mapping[str, Any] | Rejected:
     """Return a number's double; one in three is rejected."""
     rng = Random(f"numbers/{seed}/{index}")
-    time.sleep(options.get("seconds", 0.0))
+    if "seconds" in options:
+        time.sleep(options["seconds"])
     if index == options.get("raises_at"):
         raise RuntimeError("no such number")
     if index == options.get("dies_at"):
