@@ -21,7 +21,9 @@ _SUCH = re.compile(
 _QUOTED = re.compile(r"[`'\"“](.+?)[`'\"”](?=[\s,.;)]|$)")
 _TAIL = re.compile(r"\s+(?:for|where|which|that|when|if)\s.*$")
 _ARITHMETIC = re.compile(r"\b(arithmetic|formula|sums?|maths?|mathematical|calculations?|calculate)\b", re.IGNORECASE)
-_OPERATOR = re.compile(r"\d\s*(?:[-+*/^%]|of|\*\*)\s*\(?\d|\d\s*% of|\w+\(\s*\d")
+_OPERATOR = re.compile(
+    r"\d\s+[-+*/^]\s+\(?\d|\d\s*[*^]\s*\(?\d|\d\+\d|\d\s*%\s*of|\)\s*[-+*/^]|\b[a-z]+\(\s*\d"
+)  # no date, no telephone number
 _WORDS = re.compile(r"[a-z]+")
 POOLS: Mapping[str, str] = {
     "city": "city", "town": "city", "place": "city", "location": "city", "destination": "city", "origin": "city",

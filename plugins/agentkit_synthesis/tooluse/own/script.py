@@ -63,7 +63,9 @@ class Script:
             id = f"call{len(self.goal['calls']) + 1:05d}"
             function = {"name": name, "arguments": dict(arguments)}
             self.goal["calls"].append(function)
-            self.asked.append(function if arguments else [function, self._words])  # else there is one problem, and one split
+            self.asked.append(
+                function if arguments else [function, self._words]
+            )  # else there is one problem, and one split
             steps.append({"id": id, "type": "function", "function": function})
             told = {"role": "tool", "tool_call_id": id, "name": name, "content": given.text}
             results.append(told if given.ok else {**told, "status": "error"})
