@@ -35,12 +35,9 @@ def product_combinations(attributes: Sequence[str] = ()) -> Table:
     every = np.array(list(itertools.product(*(range(len(ATTRIBUTES[name])) for name in chosen))), np.int64)
     if not {"count", "position"} <= set(chosen):
         return every
-    count, place = chosen.index("count"), chosen.index("position")
-    good = [
-        not contradiction({"count": ATTRIBUTES["count"][row[count]], "position": ATTRIBUTES["position"][row[place]]})
-        for row in every
-    ]
-    kept: Table = every[np.array(good)]
+    counts, places = ATTRIBUTES["count"], ATTRIBUTES["position"]
+    good = np.array([[not contradiction({"count": one, "position": other}) for other in places] for one in counts])
+    kept: Table = every[good[every[:, chosen.index("count")], every[:, chosen.index("position")]]]
     return kept
 
 

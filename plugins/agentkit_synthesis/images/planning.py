@@ -85,7 +85,7 @@ def order_for(params: ImagesParams) -> Order:
         wanted = cells(values, product_combinations(params.attributes), count, params.where, seed=params.seed)
         return Order(
             how="render", wanted=wanted, values=values, size=params.size or 32, provenance={"world": world()},
-            at_once=params.at_once or 64, steps=0, guidance=0.0,
+            at_once=params.at_once or 1, steps=0, guidance=0.0,
         )  # fmt: skip
     own = Path(params.model).expanduser() if params.model else cached_folder(params)
     if params.model and not (own / ABOUT).is_file():
