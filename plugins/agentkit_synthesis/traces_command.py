@@ -106,6 +106,8 @@ def _parsed(text: str) -> tuple[str, Any]:
 def _show(found: Mapping[str, Any]) -> None:
     """Print a row: what it is on stderr, what is said in it on stdout."""
     say(f"{found['id']}  " + "  ".join(f"{name} {found[name]}" for name in SHOWN if name in found))
+    if found.get("tools"):
+        click.echo(f"[tools] {', '.join(tool.get('function', tool)['name'] for tool in found['tools'])}")
     for message in found["messages"]:
         click.echo(f"[{message['role']}] {clean(_said(message))}")
 

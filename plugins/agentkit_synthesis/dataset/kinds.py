@@ -18,19 +18,20 @@ class Kind:
 
     Attributes:
         source: `module:function` of its rows.
-        params: `module:Class` of its parameters; a `Checked` with `out` and a property `options`. Empty: the source's own
-            defaults, and options as they are given.
+        params: `module:Class` of its parameters: a `Checked` with `out` and a property `options`.
     """
 
     source: str
-    params: str = ""
+    params: str
 
 
 KINDS: Mapping[str, Kind] = {
     "traces": Kind(
         source="agentkit_synthesis.traces.source:make", params="agentkit_synthesis.traces.params:TracesParams"
     ),
-    "tools": Kind(source="agentkit_synthesis.tooluse.rows:make"),
+    "tools": Kind(
+        source="agentkit_synthesis.tooluse.source:make", params="agentkit_synthesis.tooluse.params:ToolsParams"
+    ),
 }
 
 
@@ -42,9 +43,6 @@ def options_of(kind: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
     """
     if kind not in KINDS:
         raise InvalidParams(f"/kind: {kind!r} is none of {', '.join(KINDS)}")
-    home = KINDS[kind].params
-    if not home:
-        return given
-    module, _, name = home.partition(":")
+    module, _, name = KINDS[kind].params.partition(":")
     options: Mapping[str, Any] = getattr(import_module(module), name).parse({"out": "preview", **given}).options
     return options
