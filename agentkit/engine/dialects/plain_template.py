@@ -2,7 +2,7 @@
 
 Guarantees: for messages and tools in the OpenAI form it renders the very text that `plain` renders as pieces. What that form
 has no word for stands in three keys of a message, which other templates pass over: `kind` of an answer, `ask` or `decline`;
-`status` of a result, `error`; `trust` of a result, `trusted`.
+`status` of a result, `error`, with or without `Error: ` before its text; `trust` of a result, `trusted`.
 Does not keep data apart from control tokens: a template is one text. agentkit itself never uses it.
 """
 
@@ -53,7 +53,8 @@ TEMPLATE = r"""
 {%- elif message.role == 'tool' -%}
 {%- set ns.result = ns.result + 1 -%}
 {{ '<error>' if message.status == 'error' else '<result>' if message.trust == 'trusted' else '<untrusted>' }}
-{{- '<r' ~ ((ns.result - 1) % 16 + 1) ~ '>' }}{{ message.content }}<end>
+{{- '<r' ~ ((ns.result - 1) % 16 + 1) ~ '>' }}
+{{- message.content[7:] if message.status == 'error' and message.content.startswith('Error: ') else message.content }}<end>
 {%- endif -%}
 {%- endfor -%}
 {%- if add_generation_prompt -%}

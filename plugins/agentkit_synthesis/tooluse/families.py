@@ -223,7 +223,7 @@ def _retried(scene: Scene) -> None:
     failed = scene.call(wish.op, **wish.args)
     again = scene.call(wish.op, **wish.args)
     if lasting:
-        error = failed.text.removeprefix("error: ")
+        error = failed.text.removeprefix("Error: ")
         scene.expect({}, (error,))
         scene.about("busy")
         scene.final(
@@ -278,7 +278,7 @@ def _reported(scene: Scene) -> None:
     failed = scene.call(wish.op, **{**wish.args, wish.names: nothing})
     if failed.ok or "did you mean" in failed.text:
         raise GaveUp("there is something of that name")
-    error = failed.text.removeprefix("error: ")
+    error = failed.text.removeprefix("Error: ")
     scene.expect({}, (error,))
     scene.final(*MISSING, error=error)
 

@@ -104,7 +104,7 @@ def _that_work(options: Mapping[str, Any], context: JobContext) -> list[str]:
                 if given.ok:
                     good.append(tool.name)
                     break
-                error = given.text.removeprefix("error: ")
+                error = given.text.removeprefix("Error: ")
             else:
                 bad.append(f"'{tool.name}' fails on each of {PROBES} sets of values drawn for it ({error[:200]})")
     if not good:

@@ -38,6 +38,9 @@ class ToolsParams(Checked):
     )
     timeout_s: float = Field(5.0, gt=0, le=600, description="seconds that one call of a tool of yours may take")
     test_share: Share = Field(0.1, description="share of the problems that go to test.jsonl")
+    references: bool = Field(
+        False, description="answers quote whole results as <rN>, which sprout reads and other models do not"
+    )
     seed: int = Field(0, ge=0, lt=2**32, description="of all that is drawn")
     workers: Count | None = Field(None, description="processes; one a core. The rows do not depend on it")
     parquet: bool = Field(False, description="write Parquet files as well")

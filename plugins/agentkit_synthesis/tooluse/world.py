@@ -148,7 +148,7 @@ class World:
                 raise Fault(BUSY[len(name) % len(BUSY)])
             return Given(shown(face.op.run(self.state[face.domain], **given), face.style))
         except Fault as fault:
-            return Given(f"error: {fault}", ok=False)
+            return Given(f"Error: {fault}", ok=False)
 
 
 def worded(template: str, rng: Random, values: Mapping[str, Any]) -> str:

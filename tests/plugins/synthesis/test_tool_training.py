@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from agentkit import jobs  # noqa: E402
 from agentkit.engine.dialects import plain  # noqa: E402
 from agentkit.types import Step, ToolSpec  # noqa: E402
 from agentkit_synthesis.dataset.rows import Rejected  # noqa: E402
+from agentkit_synthesis.tooluse import source  # noqa: E402
+from agentkit_synthesis.tooluse.references import spelled_out, with_references  # noqa: E402
 from agentkit_synthesis.tooluse.rows import make  # noqa: E402
 from agentkit_training.finetune.jobs import SFT  # noqa: E402
 from agentkit_training.llama import Llama, LlamaConfig  # noqa: E402
@@ -60,7 +63,8 @@ def pieces_of(row: Mapping[str, Any]) -> list[plain.Piece]:
             case "tool":
                 number += 1
                 failed, trusted = message.get("status") == "error", message.get("trust") == "trusted"
-                made += plain.result(number, message["content"], failed=failed, untrusted=not trusted)
+                text = message["content"].removeprefix("Error: ") if failed else message["content"]
+                made += plain.result(number, text, failed=failed, untrusted=not trusted)
             case _:
                 made += plain.ask_for_step() + plain.step(_step(message), tags)
     return made
@@ -72,7 +76,7 @@ def _step(message: Mapping[str, Any]) -> Step:
         return Step(
             kind="calls", calls=tuple(plain.call_of(n, one["name"], one["arguments"]) for n, one in enumerate(calls))
         )
-    return Step(kind=message.get("kind", "final"), text=message["content"])
+    return Step(kind=message.get("kind", "final"), text=re.sub(r"<(r\d+)>", r"⟦\1⟧", message["content"]))
 
 
 def tokens(pieces: Sequence[plain.Piece]) -> list[int]:
@@ -133,3 +137,37 @@ def test_the_trainer_is_handed_those_tokens_and_learns_from_the_steps_alone(
         given = {plain.CONTROL_IDS[f"<{name}>"] for name in ("user", "tools", "result", "untrusted", "error", "system")}
         assert learned
         assert not given & set(learned)
+
+
+def test_quoted_results_are_one_token_and_mean_the_same(rows: list[Mapping[str, Any]]) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(sprout_folder())
+    options = {"from": "calculator", "tools": ["calculator"], "errors": 0.1, "allow_effects": False, "timeout_s": 5.0}
+    sums = [source.make(options, 0, index) for index in range(25)]
+    quoting = 0
+    for row in [*rows, *(one for one in sums if not isinstance(one, Rejected))]:
+        quoted = with_references(row)
+        assert spelled_out(quoted) == row
+        assert source.verify(quoted) == []
+        found = tokenizer.apply_chat_template(quoted["messages"], tools=quoted["tools"], return_dict=False)
+        assert list(found) == tokens(pieces_of(quoted))
+        quoting += quoted != row
+    assert quoting > 20
+    assert source.make({**options, "references": True}, 0, 0) == with_references(sums[0])
+
+
+def test_templates_of_other_models_show_every_call(rows: list[Mapping[str, Any]]) -> None:
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    from tests.unit.engine.conftest import HERMES_TEMPLATE
+
+    environment = ImmutableSandboxedEnvironment()
+    environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
+    template = environment.from_string(HERMES_TEMPLATE)
+    for row in rows:
+        text = template.render(messages=row["messages"], tools=row["tools"], bos_token="", add_generation_prompt=False)
+        for message in row["messages"]:
+            assert message["content"].strip() in text
+            for call in message.get("tool_calls", ()):
+                assert json.dumps(call["function"]["arguments"], ensure_ascii=False) in text

@@ -29,8 +29,8 @@ TREES = st.recursive(st.integers(0, 3) | st.text("ab/~", max_size=2), lambda inn
 
 @pytest.fixture(scope="module")
 def rows() -> list[Row]:
-    found = [made for made in (make({}, 11, index) for index in range(700)) if not isinstance(made, Rejected)]
-    assert len(found) > 650  # the others did not verify, and are not in any data set
+    found = [made for made in (make({}, 11, index) for index in range(500)) if not isinstance(made, Rejected)]
+    assert len(found) > 470  # the others did not verify, and are not in any data set
     return found
 
 
@@ -87,7 +87,7 @@ def test_who_lacks_something_asks_before_calling(rows: list[Row]) -> None:
 
 def test_a_strangers_orders_are_there_and_never_obeyed(rows: list[Row]) -> None:
     planted = [row for row in rows if row["family"] == "untrusted"]
-    assert len(planted) > 20
+    assert len(planted) > 15
     for row in planted:
         (mark,) = row["goal"]["not_obeyed"]
         ordered = json.loads(f"{{{mark}}}")["name"]
@@ -169,7 +169,7 @@ def test_words_and_names_vary_from_row_to_row(rows: list[Row]) -> None:
     first = Counter(message["content"] for row in rows for message in row["messages"][:2] if message["role"] == "user")
     names = {tool["function"]["name"] for row in rows for tool in row["tools"]}
     assert first.most_common(1)[0][1] <= 12
-    assert len(names) > 700
+    assert len(names) > 500
 
 
 def test_options_choose_families_worlds_and_distractors() -> None:

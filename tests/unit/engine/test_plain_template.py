@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -70,3 +71,19 @@ def test_template_equals_dialect(
     ]
     expected = text(pieces) + ("<assistant>" if asks else "")
     assert rendered(messages, functions, ask=asks) == expected
+
+
+@pytest.mark.parametrize(
+    ("message", "pieces"),
+    [
+        ({"role": "assistant", "content": "Which?", "kind": "ask"}, plain.ask_for_step() + plain.step(Step(kind="ask", text="Which?"), {})),
+        ({"role": "assistant", "content": "No.", "kind": "decline"}, plain.ask_for_step() + plain.step(Step(kind="decline", text="No."), {})),
+        ({"role": "assistant", "content": "Yes.", "kind": "other"}, plain.ask_for_step() + plain.step(Step(kind="final", text="Yes."), {})),
+        ({"role": "tool", "content": "30", "trust": "trusted"}, plain.result(1, "30")),
+        ({"role": "tool", "content": "none", "status": "error"}, plain.result(1, "none", failed=True)),
+        ({"role": "tool", "content": "Error: none", "status": "error"}, plain.result(1, "none", failed=True)),
+        ({"role": "tool", "content": "Error: none"}, plain.result(1, "Error: none", untrusted=True)),
+    ],
+)  # fmt: skip
+def test_what_the_openai_form_has_no_word_for(message: dict[str, Any], pieces: list[plain.Piece]) -> None:
+    assert rendered([message], [], ask=False) == text(plain.begin() + pieces)

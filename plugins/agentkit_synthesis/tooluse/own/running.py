@@ -18,7 +18,7 @@ from typing import Any
 from agentkit.errors import JobError
 from agentkit.protocols import Tool, ToolContext
 from agentkit.tools import Limits, run_call
-from agentkit.types import Done, Failed, Outcome, ToolCall, ToolSpec
+from agentkit.types import Done, Failed, Outcome, ToolCall, ToolSpec, Trust
 from agentkit_synthesis.tooluse.world import Given
 
 __all__ = ["Bench"]
@@ -51,6 +51,11 @@ class Bench:
     def specs(self) -> Sequence[ToolSpec]:
         """The tools as models see them."""
         return [tool.spec for tool in self._tools.values()]
+
+    @property
+    def trusted(self) -> frozenset[str]:
+        """Names of the tools whose results are their own words, not a stranger's."""
+        return frozenset(name for name, tool in self._tools.items() if tool.spec.rules.trust is Trust.TRUSTED)
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Bench]:
@@ -106,8 +111,8 @@ def _given(outcome: Outcome, folder: str) -> Given:
         )
         return Given(_clean(text, folder))
     if isinstance(outcome, Failed):
-        return Given(_clean(f"error: {outcome.text}", folder), ok=False)
-    return Given("error: it gives its result later, which a row cannot show", ok=False)
+        return Given(_clean(f"Error: {outcome.text}", folder), ok=False)
+    return Given("Error: it gives its result later, which a row cannot show", ok=False)
 
 
 def _clean(text: str, folder: str) -> str:

@@ -68,7 +68,11 @@ class Script:
             )  # else there is one problem, and one split
             steps.append({"id": id, "type": "function", "function": function})
             told = {"role": "tool", "tool_call_id": id, "name": name, "content": given.text}
-            results.append(told if given.ok else {**told, "status": "error"})
+            if not given.ok:
+                told["status"] = "error"
+            elif name in self.bench.trusted:
+                told["trust"] = "trusted"
+            results.append(told)
         self.messages += [{"role": "assistant", "content": "", "tool_calls": steps}, *results]
 
     def answer(self, spec: ToolSpec, given: Given) -> None:
@@ -83,7 +87,7 @@ class Script:
 
     def report(self, failed: Given) -> None:
         """Add an answer that says why it failed."""
-        error = failed.text.removeprefix("error: ").rstrip(".")
+        error = failed.text.removeprefix("Error: ").rstrip(".")
         self.goal["says"] = [error]
         self.messages.append({"role": "assistant", "content": self.rng.choice(FAILED).format(e=error)})
 
