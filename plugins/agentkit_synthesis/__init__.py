@@ -1,13 +1,36 @@
-"""Tool-use conversations for the embedded model: endless, reproducible, executed against small worlds.
+"""Data made to order, with labels that are right, and a measurement of whether it helped.
 
-`stream.conversations` feeds training, `evaluation.evaluation_set` the evaluation, `stream.corpus_text`
-the tokenizer. Nothing here needs more than the standard library and agentkit; importing the package
-itself loads nothing.
+- `traces`, `tooluse`: conversations by program, every step and every call executed; `dataset` puts them into files.
+- `images`: labelled images by diffusion, their labels judged.
+- `quality`, `measure`: what a data set is worth, and whether a student of it is better.
+- `stream`, `evaluation`: what the embedded model is trained on, and tested by; they need the standard library alone.
+
+Importing this package loads nothing heavy.
 """
 
+from importlib.util import find_spec
+
 from agentkit.extensions import Plugin
+from agentkit.protocols import Tool
+from agentkit_synthesis.settings import SynthesisSettings
+
+NEEDS = ("torch", "diffusers", "transformers", "sklearn", "scipy", "datasketch", "PIL", "pyarrow", "matplotlib")
+
+
+def _tools() -> tuple[Tool, ...]:
+    """Return the plugin's tools; none where the extra is not installed, which `agentkit plugins` says."""
+    if any(find_spec(name) is None for name in NEEDS):
+        return ()
+    from agentkit_synthesis.tools import TOOLS  # noqa: PLC0415  pydantic: 0.2 s
+
+    return TOOLS
+
 
 plugin = Plugin(
     name="synthesis",
-    description="tool-use conversations that scripts/build_sprout.py trains the embedded model on; no tools yet",
+    tools=_tools,
+    settings=SynthesisSettings,
+    needs=NEEDS,
+    extra="synth",
+    description="labelled images, tool-use traces and explanations made to order, as jobs; and what they are worth",
 )

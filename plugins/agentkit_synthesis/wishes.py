@@ -12,7 +12,7 @@ from pathlib import Path
 
 from agentkit.errors import InvalidParams
 
-__all__ = ["NAMED", "SHAPES", "ImageWish", "image_wish"]
+__all__ = ["NAMED", "PRODUCTS", "SHAPES", "ImageWish", "image_wish"]
 
 DIGITS, PRODUCTS = "digits", "products"
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
