@@ -72,12 +72,18 @@ class Files:
         return self
 
     def __exit__(self, *raised: object) -> None:
-        for file in self._open.values():
+        for name, file in self._open.items():
             try:
                 file.close()
-            except OSError:
+            except OSError as error:
                 if raised[0] is None:
-                    raise
+                    raise self._full(name, error) from error
+        if (
+            raised[0] is not None
+        ):  # what no checkpoint counts is cut off now: a full disk has room for the job's result then
+            kept = self._found()
+            for name in self.names:
+                os.truncate(self._path(name), kept.bytes[name])
 
     def add(self, outcome: Line | Rejected) -> None:
         """Take the next row, kept or rejected.

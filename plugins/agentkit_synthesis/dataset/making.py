@@ -55,9 +55,7 @@ def make_rows(
         context: of the job; rows and checkpoint are in its folder until all is done.
         kind: how the rows' ids begin.
         title, about: of the card.
-        pairs: the source gives preference pairs, for `pairs.jsonl`.
-        parquet: write a Parquet file beside each JSON Lines file.
-        force: replace a folder at `out`.
+        pairs, parquet, force: the source gives preference pairs; Parquet beside JSON Lines; replace what is at `out`.
         chunk: rows that a worker makes at once.
         patience: rows tried before a source that has given none is given up.
 

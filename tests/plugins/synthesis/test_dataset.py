@@ -180,6 +180,8 @@ print(done.error)
     ).stdout
     assert told.startswith("JobError: ")
     assert "train.jsonl: cannot be written (File too large); free some space" in told
+    assert (tmp_path / "full/run/dataset/train.jsonl").stat().st_size < 100_000  # makes room for the result
+    assert jobs.read(tmp_path / "full/run").status == "failed"
     assert not (tmp_path / "full/out").exists()
     assert made(tmp_path / "full", **params).status == "ok"
     made(tmp_path / "whole", **params)

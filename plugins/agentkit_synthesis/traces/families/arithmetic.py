@@ -29,7 +29,7 @@ def stock(rng: Random, level: int) -> Problem:
         key = f"n{number}"
         if event == "gives" and left > 2:
             n = rng.randint(1, left - 1)
-            told.append(say(rng, "{n} are sold.", "{n} of them are (given away|sent to {city}|used up).", "Then {n} are (broken|lost|returned).", n=n, city=rng.choice(CITIES)))  # fmt: skip
+            told.append(say(rng, "{n} are sold.", "{n} of them are (given away|sent to {city}|used up).", "Then {n} are (broken|lost).", n=n, city=rng.choice(CITIES)))  # fmt: skip
             left, expression, shown = left - n, f"{name} - {key}", f"{{{name}}} - {{{key}}}"
             do, why = f"take away the {{{key}}} that are gone", "what is gone is no longer in stock"
         elif event == "doubles":
@@ -164,17 +164,16 @@ def measures(rng: Random, level: int) -> Problem:
             question += say(rng, " {u} {big} of it (are|were) (used up|lost|kept back).", u=_said(used), big=big)
             total -= used
             name = work.step("take away {used}", "that part is not there to be shared out", f"{name} - used", total, f"{{{name}}} - {{used}}", f"{{r}} {big}")  # fmt: skip
-    question += say(rng, " How many (full|whole) {portions} of {p} {small} does that make?", " It is divided into {portions} of {p} {small}. How many full ones are there?", portions=portions, p=portion, small=small)  # fmt: skip
+    asked = (
+        (" How many (full|whole) {portions} of {p} {small} does that make?", " It is divided into {portions} of {p} {small}. How many full ones are there?")
+        if level < 3
+        else (" As many {portions} of {p} {small} as possible are filled. How much is left over, in {small}?", " It is divided into full {portions} of {p} {small}. How many {small} remain?")
+    )  # fmt: skip
+    question += say(rng, *asked, portions=portions, p=portion, small=small)
     fine = work.step(f"turn {{{name}}} {big} into {small}", "both must be in one unit", f'convert({name}, "{big}", "{small}")', total * factor, f"{{{name}}} × {factor}", f"{{r}} {small}")  # fmt: skip
     whole = int(total * factor // portion)
     last = work.step("divide by {portion} and drop the rest", "only full ones count", f"{fine} // portion", whole, f"{{{fine}}} // {{portion}}")  # fmt: skip
     if level > 2:
-        question += say(
-            rng,
-            " And how much is left over, in {small}?",
-            " Say how many {small} remain (in the end|after that).",
-            small=small,
-        )
         rest = total * factor - whole * portion
         taken = work.step("multiply the full ones by {portion}", "so much they take", f"{last} * portion", whole * portion, f"{{{last}}} × {{portion}}", f"{{r}} {small}")  # fmt: skip
         work.step("take that from the whole", "the rest is what they leave", f"{fine} - {taken}", rest, f"{{{fine}}} - {{{taken}}}", f"{{r}} {small}")  # fmt: skip

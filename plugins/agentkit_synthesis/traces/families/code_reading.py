@@ -305,6 +305,6 @@ def _slot(name: str) -> str:
 
 def _done(rng: Random, work: Working, kind: str, lines: list[str]) -> Problem:
     code = "\n".join(lines)
-    asked = say(rng, "What does this program print?", "What is the output of this (Python|) program?", "Read the code. What does it print?", "Which value is printed?", "(Trace|Follow) this code and say what it prints.")  # fmt: skip
+    asked = say(rng, "What does this program print?", "What is the output of this( Python|) program?", "Read the code. What does it print?", "Which value is printed?", "(Trace|Follow) this code and say what it prints.")  # fmt: skip
     question = f"{asked}\n\n```python\n{code}\n```" if rng.random() < 0.6 else f"```python\n{code}\n```\n\n{asked}"
     return work.done(kind, question, "it prints {r}")

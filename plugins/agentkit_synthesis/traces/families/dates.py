@@ -38,7 +38,7 @@ def deadline(rng: Random, level: int) -> Problem:
     day, thing = _day(rng), rng.choice(THINGS)
     days = rng.randint(3, 40 * level)
     work = Working({"start": day.isoformat(), "days": days})
-    question = say(rng, "The {t} starts on {d} and runs for {n} days.", "A {t} begins on {d}; {n} days after that it is due.", "The {t} is dated {d}. It (is due|ends) {n} days later.", t=thing, d=date_in_words(rng, day.isoformat()), n=days)  # fmt: skip
+    question = say(rng, "The {t} starts on {d} and ends {n} days later.", "A {t} begins on {d}; {n} days after that it is due.", "The {t} is dated {d}. It (is due|ends) {n} days later.", t=thing, d=date_in_words(rng, day.isoformat()), n=days)  # fmt: skip
     day += timedelta(days)
     name = work.step("go {days} days on from {start}", "the span begins there", "add_days(start, days)", day.isoformat(), "{start} + {days} days")  # fmt: skip
     for n in range(1, level):

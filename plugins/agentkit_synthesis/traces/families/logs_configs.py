@@ -113,7 +113,7 @@ def noisiest(rng: Random, level: int) -> Problem:
     )
     names = {}
     for service in dict.fromkeys(entry[2] for entry in log.entries):
-        names[service] = work.step(f"count {service}", "every service is counted", f'count({services}, "{service}")', counts[service], says=f"{{r}} lines of {service}")  # fmt: skip
+        names[service] = work.step(f"count {service}", "every service is counted", f'count({services}, "{service}")', counts[service], says=f"{{r}} of {service}")  # fmt: skip
     top = work.step("take the largest count", f"{order[0][0]} has it", f"max({', '.join(names.values())})", order[0][1])
     if level == 1:
         question = say(
@@ -221,12 +221,7 @@ def first_line(rng: Random, level: int) -> Problem:
     again = sum(other[position - 1] == value for other in log.entries)
     words = work.step(f"read word {position} of every line", "it is to be compared", f"words(log, {position})", [other[position - 1] for other in log.entries], fixed=True)  # fmt: skip
     work.step(f"count {{{found}}}", "its number is asked for", f"count({words}, {found})", again)
-    question += say(
-        rng,
-        " How many lines of the log have that {w}? Give that number.",
-        " Give the number of lines with the same {w}.",
-        w=what,
-    )
+    question = say(rng, "How many lines of the log have the same {w} as the {p} {l} line (that line counts too)?", "Take the {w} of the {p} line at level {l}. How many lines of the whole log have it?", w=what, p=word, l=wanted)  # fmt: skip
     return work.done("same as", log.ask(question), f"{{r}} lines have {{{found}}}")
 
 

@@ -145,7 +145,7 @@ def extreme(rng: Random, level: int) -> Problem:
     question = say(
         rng,
         "Which {k} has the {m} {f}{a}?",
-        "Name the {k} with the {m} {f}{a}.",
+        "Say which {k} has the {m} {f}{a}.",
         k=table.key,
         m=word,
         f=figure,
