@@ -90,22 +90,34 @@ BILL = Param(key="bill", names=("bill", "{bill}_id", "reference"), about="number
 OPS = (
     Op(key="find", names=("find_{account}", "{account}_of", "lookup_{account}", "who_has_{account}"),
        about=("The number of a person's {account}.", "Find an {account} by its holder."),
-       params=(Param(key="holder", names=("holder", "name", "person", "owner"), about="name of the holder"),), run=_find, can="find an {account}"),
-    Op(key="balance", names=("get_balance", "{account}_balance", "check_balance", "how_much"), about=("How much is on an {account}.", "The balance of an {account}."),
+       params=(Param(key="holder", names=("holder", "name", "person", "owner"), about="name of the holder"),), run=_find,
+       can="find an {account}"),
+    Op(key="balance", names=("get_balance", "{account}_balance", "check_balance", "how_much"),
+       about=("How much is on an {account}.", "The balance of an {account}."),
        params=(ACCOUNT,), run=_balance, can="check a balance", trusted=True),
-    Op(key="transfer", names=("transfer", "send_money", "move_money", "wire"), about=("Move money from one {account} to another.", "Transfer an amount between {account}s."),
-       params=(Param(key="source", names=("source", "from_{account}", "payer", "sender"), about="number of the {account} that pays"),
-               Param(key="to", names=("to", "target", "to_{account}", "receiver"), about="number of the {account} that is paid to"),
-               Param(key="amount", names=("amount", "sum", "value", "money"), about="how much", kind="integer")), run=_transfer, can="move money", writes=True),
-    Op(key="cards", names=("list_cards", "cards_of", "get_cards"), about=("The cards of an {account}.", "List which cards an {account} has."), params=(ACCOUNT,), run=_cards,
+    Op(key="transfer", names=("transfer", "send_money", "move_money", "wire"),
+       about=("Move money from one {account} to another.", "Transfer an amount between {account}s."),
+       params=(Param(key="source", names=("source", "from_{account}", "payer", "sender"),
+           about="number of the {account} that pays"),
+               Param(key="to", names=("to", "target", "to_{account}", "receiver"),
+                   about="number of the {account} that is paid to"),
+               Param(key="amount", names=("amount", "sum", "value", "money"), about="how much", kind="integer")), run=_transfer,
+                   can="move money", writes=True),
+    Op(key="cards", names=("list_cards", "cards_of", "get_cards"),
+       about=("The cards of an {account}.", "List which cards an {account} has."), params=(ACCOUNT,), run=_cards,
        can="list cards"),
-    Op(key="block", names=("block_card", "freeze_card", "stop_card", "lock_card"), about=("Block a card.", "Freeze a card at once."), params=(CARD,), run=_block,
+    Op(key="block", names=("block_card", "freeze_card", "stop_card", "lock_card"),
+       about=("Block a card.", "Freeze a card at once."), params=(CARD,), run=_block,
        can="block a card", writes=True),
-    Op(key="bill", names=("find_{bill}", "get_{bill}", "{bill}_of", "lookup_{bill}"), about=("The {bill} of a company: number and amount.", "Find a {bill} by who sent it."),
-       params=(Param(key="company", names=("company", "sender", "biller", "name"), about="name of the company"),), run=_bill, can="find a {bill}"),
-    Op(key="memo", names=("read_memo", "{bill}_text", "get_memo"), about=("What the sender wrote on a {bill}.", "The memo of a {bill}."), params=(BILL,), run=_memo,
+    Op(key="bill", names=("find_{bill}", "get_{bill}", "{bill}_of", "lookup_{bill}"),
+       about=("The {bill} of a company: number and amount.", "Find a {bill} by who sent it."),
+       params=(Param(key="company", names=("company", "sender", "biller", "name"), about="name of the company"),), run=_bill,
+       can="find a {bill}"),
+    Op(key="memo", names=("read_memo", "{bill}_text", "get_memo"),
+       about=("What the sender wrote on a {bill}.", "The memo of a {bill}."), params=(BILL,), run=_memo,
        can="read the memo of a {bill}"),
-    Op(key="pay", names=("pay_{bill}", "settle_{bill}", "pay"), about=("Pay a {bill} from an {account}.", "Settle a {bill}."), params=(BILL, ACCOUNT), run=_pay,
+    Op(key="pay", names=("pay_{bill}", "settle_{bill}", "pay"), about=("Pay a {bill} from an {account}.", "Settle a {bill}."),
+       params=(BILL, ACCOUNT), run=_pay,
        can="pay a {bill}", writes=True),
 )  # fmt: skip
 
@@ -115,7 +127,8 @@ def balance(rng: Random, state: State) -> Wish:
     key, one = pick(rng, state["accounts"])
     return Wish(
         op="balance", args={"account": key}, slots={"found": one["balance"]}, says=(str(one["balance"]),), names="account",
-        say=("how much is on {account_id}", "balance of {account_id}", "what is the balance of the {account} {account_id}", "check {account_id}"),
+        say=("how much is on {account_id}", "balance of {account_id}", "what is the balance of the {account} {account_id}",
+            "check {account_id}"),
         final=("There is {found} on {account_id}.", "{account_id} has {found}.", "The balance is {found}."),
         lacks={"account": ("how much is on the {account}", "check a balance for me", "what is my balance")},
     )  # fmt: skip
@@ -140,9 +153,11 @@ def transfer(rng: Random, state: State) -> Wish:
     return Wish(
         op="transfer", args={"source": key, "to": other, "amount": amount}, slots={"left": left}, says=(str(amount), str(left)),
         changes={f"/accounts/{key}/balance": left, f"/accounts/{other}/balance": two["balance"] + amount},
-        say=("move {amount} from {source} to {to}", "transfer {amount} from {source} to {to}", "send {amount} to {to}, from {source}", "{source} pays {to} {amount}"),
+        say=("move {amount} from {source} to {to}", "transfer {amount} from {source} to {to}",
+            "send {amount} to {to}, from {source}", "{source} pays {to} {amount}"),
         final=("Moved {amount}; {source} has {left} left.", "{amount} went to {to}, and {left} are left on {source}."),
-        lacks={"amount": ("move some money from {source} to {to}",), "to": ("transfer {amount} from {source}", "send {amount}, from {source}"),
+        lacks={"amount": ("move some money from {source} to {to}",),
+            "to": ("transfer {amount} from {source}", "send {amount}, from {source}"),
                "source": ("send {amount} to {to}", "transfer {amount} to {to}")},
     )  # fmt: skip
 
@@ -152,7 +167,8 @@ def block(rng: Random, state: State) -> Wish:
     key, _ = pick(rng, state["cards"])
     return Wish(
         op="block", args={"card": key}, says=(key,), names="card", changes={f"/cards/{key}/blocked": True},
-        say=("block {card}", "I lost the card {card}, block it", "freeze {card} at once", "please stop card {card}"), final=("{card} is blocked.", "I blocked {card}."),
+        say=("block {card}", "I lost the card {card}, block it", "freeze {card} at once", "please stop card {card}"),
+            final=("{card} is blocked.", "I blocked {card}."),
         lacks={"card": ("block my card", "I lost a card, freeze it", "please stop the card")},
     )  # fmt: skip
 
@@ -161,7 +177,8 @@ def due(rng: Random, state: State) -> Wish:
     """Return: how much is a bill."""
     key, one = pick(rng, state["bills"])
     return Wish(
-        op="bill", args={"company": one["from"]}, slots={"amount": one["amount"], "found": key}, says=(str(one["amount"]),), names="company",
+        op="bill", args={"company": one["from"]}, slots={"amount": one["amount"], "found": key}, says=(str(one["amount"]),),
+            names="company",
         say=("how much is the {bill} of {company}", "what do we owe {company}", "amount of the {bill} from {company}"),
         final=("{company} wants {amount} ({found}).", "It is {amount}.", "The {bill} of {company} is {amount}."),
         lacks={"company": ("how much is the {bill}", "what do we owe them")},
@@ -173,7 +190,8 @@ def memo(rng: Random, state: State) -> Wish:
     key, one = pick(rng, state["bills"])
     return Wish(
         op="memo", args={"bill": key}, slots={"found": one["memo"]}, says=(one["memo"],), names="bill", note=f"/bills/{key}/memo",
-        say=("what is written on {bill_id}", "read the memo of {bill_id}", "what does the {bill} {bill_id} say"), final=("It says: {found}.", "The memo is: {found}."),
+        say=("what is written on {bill_id}", "read the memo of {bill_id}", "what does the {bill} {bill_id} say"),
+            final=("It says: {found}.", "The memo is: {found}."),
         lacks={"bill": ("what is written on the {bill}", "read the memo")},
     )  # fmt: skip
 
@@ -185,9 +203,11 @@ def pay(rng: Random, state: State) -> Wish:
     return Wish(
         op="pay", args={"bill": key, "account": account}, says=(key,), names="bill",
         changes={f"/bills/{key}/paid": True, f"/accounts/{account}/balance": holder["balance"] - one["amount"]},
-        say=("pay {bill_id} from {account_id}", "settle the {bill} {bill_id} with {account_id}", "use {account_id} to pay {bill_id}"),
+        say=("pay {bill_id} from {account_id}", "settle the {bill} {bill_id} with {account_id}",
+            "use {account_id} to pay {bill_id}"),
         final=("{bill_id} is paid from {account_id}.", "Paid: {bill_id}."),
-        lacks={"account": ("pay {bill_id}", "settle the {bill} {bill_id}"), "bill": ("pay a {bill} from {account_id}", "use {account_id} to pay it")},
+        lacks={"account": ("pay {bill_id}", "settle the {bill} {bill_id}"),
+            "bill": ("pay a {bill} from {account_id}", "use {account_id} to pay it")},
     )  # fmt: skip
 
 
@@ -198,7 +218,8 @@ def pay_company(scene: Scene) -> None:
     scene.expect(
         {f"/bills/{key}/paid": True, f"/accounts/{account}/balance": holder["balance"] - one["amount"]}, (key,)
     )
-    scene.user("pay {company} from {account_id}", "settle what we owe {company}, use {account_id}", "the {bill} of {company}: pay it from {account_id}", company=one["from"], account_id=account)  # fmt: skip
+    scene.user("pay {company} from {account_id}", "settle what we owe {company}, use {account_id}",
+        "the {bill} of {company}: pay it from {account_id}", company=one["from"], account_id=account)  # fmt: skip
     scene.call("bill", company=one["from"])
     scene.call("pay", bill=key, account=account)
     scene.final("{key} of {company} is paid.", "Paid {key}.", key=key, company=one["from"])
@@ -265,5 +286,6 @@ def too_much(scene: Scene) -> None:
 DOMAIN = Domain(
     key="bank",
     nouns={"account": ("account", "deposit", "wallet"), "bill": ("bill", "invoice", "claim")},
-    build=build, ops=OPS, wishes=(balance, number, transfer, block, due, memo, pay), scripts=(pay_company, between_people, block_cards_of, too_much),
+    build=build, ops=OPS, wishes=(balance, number, transfer, block, due, memo, pay),
+        scripts=(pay_company, between_people, block_cards_of, too_much),
 )  # fmt: skip

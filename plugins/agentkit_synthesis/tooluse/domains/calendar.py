@@ -22,7 +22,8 @@ def build(rng: Random) -> State:
     people = several(rng, "person", 5)
     for title in several(rng, "event", 5):
         events[draw_id(rng, "E", events)] = {
-            "title": title, "day": day(rng), "time": clock(rng), "with": rng.choice(people), "note": value("content", rng, "train"),
+            "title": title, "day": day(rng), "time": clock(rng), "with": rng.choice(people),
+            "note": value("content", rng, "train"),
         }  # fmt: skip
     return {"events": events, "next": digits(rng, 20000, 90000)}
 
@@ -72,17 +73,23 @@ TIME = Param(key="time", names=("time", "at", "start", "hour"), about="time of d
 TITLE = Param(key="title", names=("title", "name", "{event}_title"), about="title of the {event}")
 OPS = (
     Op(key="find", names=("find_{event}", "get_{event}", "when_is_{event}", "{event}_details"),
-       about=("Find an {event} by its title: id, day, time and person.", "When an {event} is, and with whom."), params=(TITLE,), run=_find,
+       about=("Find an {event} by its title: id, day, time and person.", "When an {event} is, and with whom."), params=(TITLE,),
+       run=_find,
        can="look up an {event}"),
-    Op(key="on", names=("{event}s_on", "list_day", "agenda", "show_day"), about=("All {event}s of a day.", "What is on a day."), params=(DAY,), run=_on,
+    Op(key="on", names=("{event}s_on", "list_day", "agenda", "show_day"), about=("All {event}s of a day.", "What is on a day."),
+       params=(DAY,), run=_on,
        can="list the {event}s of a day"),
-    Op(key="note", names=("read_note", "{event}_note", "get_description"), about=("The note that somebody left with an {event}.", "The description of an {event}."),
+    Op(key="note", names=("read_note", "{event}_note", "get_description"),
+       about=("The note that somebody left with an {event}.", "The description of an {event}."),
        params=(ID,), run=_note, can="read the note of an {event}"),
-    Op(key="add", names=("add_{event}", "create_{event}", "schedule_{event}", "new_{event}"), about=("Add an {event} to the calendar.", "Schedule an {event}."),
+    Op(key="add", names=("add_{event}", "create_{event}", "schedule_{event}", "new_{event}"),
+       about=("Add an {event} to the calendar.", "Schedule an {event}."),
        params=(TITLE, DAY, TIME), run=_add, can="add an {event}", writes=True),
-    Op(key="move", names=("move_{event}", "reschedule_{event}", "shift_{event}"), about=("Move an {event} to another day and time.", "Reschedule an {event}."),
+    Op(key="move", names=("move_{event}", "reschedule_{event}", "shift_{event}"),
+       about=("Move an {event} to another day and time.", "Reschedule an {event}."),
        params=(ID, DAY, TIME), run=_move, can="move an {event}", writes=True),
-    Op(key="delete", names=("delete_{event}", "remove_{event}", "cancel_{event}"), about=("Delete an {event}.", "Remove an {event} from the calendar."),
+    Op(key="delete", names=("delete_{event}", "remove_{event}", "cancel_{event}"),
+       about=("Delete an {event}.", "Remove an {event} from the calendar."),
        params=(ID,), run=_delete, can="delete an {event}", writes=True),
 )  # fmt: skip
 
@@ -93,8 +100,10 @@ def when(rng: Random, state: State) -> Wish:
     return Wish(
         op="find", args={"title": one["title"]}, slots={"found_day": one["day"], "found_time": one["time"]}, names="title",
         says=(one["day"], one["time"]), also=("on",),
-        say=("when is the {event} {title}", "what day is {title}, and what time", "when do I have the {title}", "look up when {title} is"),
-        final=("{title} is on {found_day} at {found_time}.", "On {found_day}, {found_time}.", "The {event} {title}: {found_day}, {found_time}."),
+        say=("when is the {event} {title}", "what day is {title}, and what time", "when do I have the {title}",
+            "look up when {title} is"),
+        final=("{title} is on {found_day} at {found_time}.", "On {found_day}, {found_time}.",
+            "The {event} {title}: {found_day}, {found_time}."),
         lacks={"title": ("when is it", "when is that {event}", "look up an {event} for me")},
     )  # fmt: skip
 
@@ -116,7 +125,8 @@ def agenda(rng: Random, state: State) -> Wish:
     same = [other["title"] for other in state["events"].values() if other["day"] == one["day"]]
     return Wish(
         op="on", args={"day": one["day"]}, slots={"titles": ", ".join(same)}, says=tuple(same), also=("find",),
-        say=("what is on (|on )the calendar for {day}", "show me {day}", "which {event}s do I have on {day}", "my {event}s of {day}", "what do I do on {day}"),
+        say=("what is on (|on )the calendar for {day}", "show me {day}", "which {event}s do I have on {day}",
+            "my {event}s of {day}", "what do I do on {day}"),
         final=("On {day}: {titles}.", "There is {titles}.", "{titles}."),
         lacks={"day": ("show me the {event}s of a day", "what is on the calendar", "which {event}s do I have")},
     )  # fmt: skip
@@ -126,8 +136,10 @@ def note_of(rng: Random, state: State) -> Wish:
     """Return: what does its note say."""
     key, one = pick(rng, state["events"])
     return Wish(
-        op="note", args={"event": key}, slots={"note": one["note"]}, says=(one["note"],), names="event", note=f"/events/{key}/note",
-        say=("what does the note of {event_id} say", "read me the note of the {event} {event_id}", "is there a note with {event_id}", "note of {event_id}"),
+        op="note", args={"event": key}, slots={"note": one["note"]}, says=(one["note"],), names="event",
+            note=f"/events/{key}/note",
+        say=("what does the note of {event_id} say", "read me the note of the {event} {event_id}",
+            "is there a note with {event_id}", "note of {event_id}"),
         final=("The note says: {note}.", "It says: {note}.", "{event_id}: {note}."),
         lacks={"event": ("read me the note", "what does the note of the {event} say")},
     )  # fmt: skip
@@ -139,10 +151,12 @@ def add(rng: Random, state: State) -> Wish:
     key = f"E-{state['next']}"
     return Wish(
         op="add", args={"title": title, "day": on, "time": at}, slots={"key": key}, says=(key,),
-        say=("add {title} on {day} at {time}", "put the {event} {title} in the calendar, {day} {time}", "schedule {title} for {day} {time}", "new {event}: {title}, {day}, {time}"),
+        say=("add {title} on {day} at {time}", "put the {event} {title} in the calendar, {day} {time}",
+            "schedule {title} for {day} {time}", "new {event}: {title}, {day}, {time}"),
         final=("{title} is in the calendar: {key}.", "Added as {key}.", "Done, {key}."),
         changes={"/next": state["next"] + 1, f"/events/{key}": {"title": title, "day": on, "time": at, "with": "", "note": ""}},
-        lacks={"time": ("add {title} on {day}", "schedule {title} for {day}"), "day": ("add {title} at {time}", "put {title} in the calendar at {time}"),
+        lacks={"time": ("add {title} on {day}", "schedule {title} for {day}"),
+            "day": ("add {title} at {time}", "put {title} in the calendar at {time}"),
                "title": ("add an {event} on {day} at {time}", "put something in for {day}, {time}")},
     )  # fmt: skip
 
@@ -154,9 +168,11 @@ def shift(rng: Random, state: State) -> Wish:
     changes = {f"/events/{key}/{name}": new for name, new in (("day", on), ("time", at)) if one[name] != new}
     return Wish(
         op="move", args={"event": key, "day": on, "time": at}, says=(key,), names="event", changes=changes,
-        say=("move {event_id} to {day} at {time}", "reschedule the {event} {event_id} to {day} {time}", "{event_id} has to be on {day} at {time}"),
+        say=("move {event_id} to {day} at {time}", "reschedule the {event} {event_id} to {day} {time}",
+            "{event_id} has to be on {day} at {time}"),
         final=("{event_id} is on {day} at {time} now.", "Moved {event_id} to {day}, {time}."),
-        lacks={"event": ("move it to {day} at {time}", "reschedule the {event} to {day} {time}"), "time": ("move {event_id} to {day}",),
+        lacks={"event": ("move it to {day} at {time}", "reschedule the {event} to {day} {time}"),
+            "time": ("move {event_id} to {day}",),
                "day": ("move {event_id} to {time} on another day",)},
     )  # fmt: skip
 
@@ -166,7 +182,8 @@ def drop(rng: Random, state: State) -> Wish:
     key, _ = pick(rng, state["events"])
     return Wish(
         op="delete", args={"event": key}, says=(key,), names="event", changes={f"/events/{key}": None},
-        say=("delete {event_id}", "remove the {event} {event_id}", "take {event_id} out of the calendar", "I won't go to {event_id}, delete it"),
+        say=("delete {event_id}", "remove the {event} {event_id}", "take {event_id} out of the calendar",
+            "I won't go to {event_id}, delete it"),
         final=("{event_id} is deleted.", "I removed {event_id}.", "Done, {event_id} is gone."),
         lacks={"event": ("delete an {event}", "take it out of the calendar", "remove that {event}")},
     )  # fmt: skip
@@ -239,5 +256,6 @@ def same_day(scene: Scene) -> None:
 DOMAIN = Domain(
     key="calendar",
     nouns={"event": ("event", "appointment", "entry", "date")},
-    build=build, ops=OPS, wishes=(when, with_whom, agenda, note_of, add, shift, drop), scripts=(move_by_title, delete_of_day, same_day),
+    build=build, ops=OPS, wishes=(when, with_whom, agenda, note_of, add, shift, drop),
+        scripts=(move_by_title, delete_of_day, same_day),
 )  # fmt: skip

@@ -87,19 +87,28 @@ def _inside(state: State, path: str) -> None:
 PATH = Param(key="path", names=("path", "file", "{file}_path", "filename"), about="path of the {file}")
 FOLDER = Param(key="folder", names=("folder", "directory", "dir", "path"), about="name of the {folder}")
 OPS = (
-    Op(key="list", names=("list_{folder}", "ls", "show_{folder}", "{file}s_in"), about=("The {file}s in a {folder}.", "List a {folder}."), params=(FOLDER,),
+    Op(key="list", names=("list_{folder}", "ls", "show_{folder}", "{file}s_in"),
+       about=("The {file}s in a {folder}.", "List a {folder}."), params=(FOLDER,),
        run=_list, can="list a {folder}"),
-    Op(key="read", names=("read_{file}", "open_{file}", "cat", "show_{file}"), about=("The text of a {file}.", "Read a {file}."), params=(PATH,), run=_read,
+    Op(key="read", names=("read_{file}", "open_{file}", "cat", "show_{file}"), about=("The text of a {file}.", "Read a {file}."),
+       params=(PATH,), run=_read,
        can="read a {file}"),
-    Op(key="search", names=("search_{file}s", "grep", "find_text", "find_in_{file}s"), about=("Find {file}s that hold some words.", "Search the texts of all {file}s."),
-       params=(Param(key="words", names=("query", "words", "text", "pattern"), about="words to look for"),), run=_search, can="search {file}s"),
-    Op(key="write", names=("write_{file}", "save_{file}", "create_{file}", "put_{file}"), about=("Write a text to a {file}.", "Save a text as a {file}."),
-       params=(PATH, Param(key="text", names=("text", "content", "body"), about="what to write")), run=_write, can="write a {file}", writes=True),
+    Op(key="search", names=("search_{file}s", "grep", "find_text", "find_in_{file}s"),
+       about=("Find {file}s that hold some words.", "Search the texts of all {file}s."),
+       params=(Param(key="words", names=("query", "words", "text", "pattern"), about="words to look for"),), run=_search,
+       can="search {file}s"),
+    Op(key="write", names=("write_{file}", "save_{file}", "create_{file}", "put_{file}"),
+       about=("Write a text to a {file}.", "Save a text as a {file}."),
+       params=(PATH, Param(key="text", names=("text", "content", "body"), about="what to write")), run=_write,
+       can="write a {file}", writes=True),
     Op(key="move", names=("move_{file}", "rename_{file}", "mv"), about=("Move a {file} to another path.", "Rename a {file}."),
-       params=(PATH, Param(key="to", names=("to", "target", "new_path", "destination"), about="the new path")), run=_move, can="move a {file}", writes=True),
-    Op(key="delete", names=("delete_{file}", "remove_{file}", "rm"), about=("Delete a {file}.", "Remove a {file} for good."), params=(PATH,), run=_delete,
+       params=(PATH, Param(key="to", names=("to", "target", "new_path", "destination"), about="the new path")), run=_move,
+       can="move a {file}", writes=True),
+    Op(key="delete", names=("delete_{file}", "remove_{file}", "rm"), about=("Delete a {file}.", "Remove a {file} for good."),
+       params=(PATH,), run=_delete,
        can="delete a {file}", writes=True),
-    Op(key="make", names=("make_{folder}", "mkdir", "create_{folder}"), about=("Make a {folder}.", "Create an empty {folder}."), params=(FOLDER,), run=_make,
+    Op(key="make", names=("make_{folder}", "mkdir", "create_{folder}"), about=("Make a {folder}.", "Create an empty {folder}."),
+       params=(FOLDER,), run=_make,
        can="make a {folder}", writes=True),
 )  # fmt: skip
 
@@ -108,7 +117,8 @@ def read(rng: Random, state: State) -> Wish:
     """Return: what does it say."""
     name, text = pick(rng, state["files"])
     return Wish(
-        op="read", args={"path": name}, slots={"found": text}, says=(text,), names="path", note=f"/files/{name.replace('/', '~1')}",
+        op="read", args={"path": name}, slots={"found": text}, says=(text,), names="path",
+            note=f"/files/{name.replace('/', '~1')}",
         say=("what does {path} say", "read {path}", "what is in {path}", "show me the {file} {path}", "open {path}"),
         final=("It says: {found}", "{path}: {found}", "The {file} says: {found}"),
         lacks={"path": ("read a {file}", "what does the {file} say", "open a {file} for me")},
@@ -120,8 +130,10 @@ def contents(rng: Random, state: State) -> Wish:
     folder = rng.choice(state["folders"])
     found = [name for name in state["files"] if name.startswith(f"{folder}/")]
     return Wish(
-        op="list", args={"folder": folder}, slots={"found": ", ".join(found)}, says=tuple(found), names="folder", also=("search",),
-        say=("what {file}s are in {folder_id}", "list {folder_id}", "show me the {folder} {folder_id}", "what do we have in {folder_id}"),
+        op="list", args={"folder": folder}, slots={"found": ", ".join(found)}, says=tuple(found), names="folder",
+            also=("search",),
+        say=("what {file}s are in {folder_id}", "list {folder_id}", "show me the {folder} {folder_id}",
+            "what do we have in {folder_id}"),
         final=("In {folder_id}: {found}.", "There is {found}.", "{found}."),
         lacks={"folder": ("list a {folder}", "show me a {folder}", "what {file}s are in there")},
     )  # fmt: skip
@@ -133,9 +145,11 @@ def write(rng: Random, state: State) -> Wish:
     text = value("content", rng, "train")
     return Wish(
         op="write", args={"path": name, "text": text}, says=(name,), changes={f"/files/{name.replace('/', '~1')}": text},
-        say=('write "{text}" to {path}', 'save "{text}" as {path}', 'put "{text}" in the {file} {path}', 'make a {file} {path} that says "{text}"'),
+        say=('write "{text}" to {path}', 'save "{text}" as {path}', 'put "{text}" in the {file} {path}',
+            'make a {file} {path} that says "{text}"'),
         final=("{path} is written.", "Saved as {path}.", "Wrote {path}."),
-        lacks={"path": ('save "{text}" in a {file}', 'write "{text}" down'), "text": ("write something to {path}", "save a text as {path}")},
+        lacks={"path": ('save "{text}" in a {file}', 'write "{text}" down'),
+            "text": ("write something to {path}", "save a text as {path}")},
     )  # fmt: skip
 
 
@@ -146,7 +160,8 @@ def move(rng: Random, state: State) -> Wish:
     return Wish(
         op="move", args={"path": name, "to": to}, says=(to,), names="path",
         changes={f"/files/{name.replace('/', '~1')}": None, f"/files/{to.replace('/', '~1')}": text},
-        say=("move {path} to {to}", "rename {path} to {to}", "{path} should be {to}"), final=("{path} is {to} now.", "Moved to {to}."),
+        say=("move {path} to {to}", "rename {path} to {to}", "{path} should be {to}"),
+            final=("{path} is {to} now.", "Moved to {to}."),
         lacks={"to": ("move {path}", "rename the {file} {path}"), "path": ("move a {file} to {to}", "rename it to {to}")},
     )  # fmt: skip
 
@@ -156,7 +171,8 @@ def delete(rng: Random, state: State) -> Wish:
     name, _ = pick(rng, state["files"])
     return Wish(
         op="delete", args={"path": name}, says=(name,), names="path", changes={f"/files/{name.replace('/', '~1')}": None},
-        say=("delete {path}", "remove {path}", "throw the {file} {path} away", "get rid of {path}"), final=("{path} is deleted.", "I deleted {path}."),
+        say=("delete {path}", "remove {path}", "throw the {file} {path} away", "get rid of {path}"),
+            final=("{path} is deleted.", "I deleted {path}."),
         lacks={"path": ("delete a {file}", "remove that {file}", "throw it away")},
     )  # fmt: skip
 
@@ -232,5 +248,6 @@ def empty_folder(scene: Scene) -> None:
 DOMAIN = Domain(
     key="files",
     nouns={"file": ("file", "document", "text"), "folder": ("folder", "directory", "drawer")},
-    build=build, ops=OPS, wishes=(read, contents, write, move, delete), scripts=(find_and_read, into_new_folder, copy, empty_folder),
+    build=build, ops=OPS, wishes=(read, contents, write, move, delete),
+        scripts=(find_and_read, into_new_folder, copy, empty_folder),
 )  # fmt: skip

@@ -23,7 +23,8 @@ def build(rng: Random) -> State:
     devices: dict[str, Any] = {}
     for room in several(rng, "room", 5):
         devices[draw_id(rng, "D", devices)] = {
-            "room": room, "power": rng.choice(POWER), "level": digits(rng, 5, 95), "degrees": digits(rng, 15, 26), "locked": rng.random() < 0.5,
+            "room": room, "power": rng.choice(POWER), "level": digits(rng, 5, 95), "degrees": digits(rng, 15, 26),
+            "locked": rng.random() < 0.5,
         }  # fmt: skip
     return {"devices": devices, "board": rng.choice(NOTES)}
 
@@ -78,19 +79,30 @@ DEVICE = Param(
     key="device", names=("device", "{lamp}_id", "id", "which"), about="identifier of the {lamp}, such as D-514"
 )
 OPS = (
-    Op(key="find", names=("find_{lamp}", "{lamp}_in", "get_{lamp}", "lookup_{lamp}"), about=("The {lamp} of a room: its id, and whether it is on.", "Find a {lamp} by room."),
+    Op(key="find", names=("find_{lamp}", "{lamp}_in", "get_{lamp}", "lookup_{lamp}"),
+       about=("The {lamp} of a room: its id, and whether it is on.", "Find a {lamp} by room."),
        params=(ROOM,), run=_find, can="look up a {lamp}"),
-    Op(key="power", names=("switch_{lamp}", "set_power", "turn_{lamp}", "toggle_{lamp}"), about=("Switch a {lamp} on or off.", "Turn a {lamp} on or off."),
-       params=(DEVICE, Param(key="power", names=("power", "state", "to"), about="state, on or off", enum=POWER)), run=_power, can="switch a {lamp}", writes=True),
-    Op(key="level", names=("dim_{lamp}", "set_level", "set_brightness"), about=("Set how bright a {lamp} is, in percent.", "Dim a {lamp}."),
-       params=(DEVICE, Param(key="level", names=("level", "percent", "brightness"), about="level, 0 to 100", kind="integer")), run=_level, can="dim a {lamp}", writes=True),
-    Op(key="degrees", names=("get_{heating}", "temperature_of", "read_{heating}"), about=("How warm the {heating} of a room is set.", "The temperature of a room."),
+    Op(key="power", names=("switch_{lamp}", "set_power", "turn_{lamp}", "toggle_{lamp}"),
+       about=("Switch a {lamp} on or off.", "Turn a {lamp} on or off."),
+       params=(DEVICE, Param(key="power", names=("power", "state", "to"), about="state, on or off", enum=POWER)), run=_power,
+       can="switch a {lamp}", writes=True),
+    Op(key="level", names=("dim_{lamp}", "set_level", "set_brightness"),
+       about=("Set how bright a {lamp} is, in percent.", "Dim a {lamp}."),
+       params=(DEVICE, Param(key="level", names=("level", "percent", "brightness"), about="level, 0 to 100", kind="integer")),
+       run=_level, can="dim a {lamp}", writes=True),
+    Op(key="degrees", names=("get_{heating}", "temperature_of", "read_{heating}"),
+       about=("How warm the {heating} of a room is set.", "The temperature of a room."),
        params=(ROOM,), run=_degrees, can="read a temperature", trusted=True),
-    Op(key="heat", names=("set_{heating}", "heat_room", "adjust_{heating}"), about=("Set the {heating} of a room.", "Change how warm a room is."),
-       params=(ROOM, Param(key="degrees", names=("degrees", "temperature", "celsius"), about="temperature, 5 to 30 degrees", kind="integer")), run=_heat, can="set the {heating}", writes=True),
-    Op(key="lock", names=("lock_door", "set_lock", "door"), about=("Lock or open the door of a room.", "Set the lock of a room's door."),
-       params=(ROOM, Param(key="locked", names=("locked", "closed", "lock"), about="whether it is to be locked", kind="boolean")), run=_lock, can="lock a door", writes=True),
-    Op(key="board", names=("read_board", "get_notes", "message_board"), about=("What somebody wrote on the kitchen board.", "The note on the board."), params=(), run=_board,
+    Op(key="heat", names=("set_{heating}", "heat_room", "adjust_{heating}"),
+       about=("Set the {heating} of a room.", "Change how warm a room is."),
+       params=(ROOM, Param(key="degrees", names=("degrees", "temperature", "celsius"), about="temperature, 5 to 30 degrees",
+       kind="integer")), run=_heat, can="set the {heating}", writes=True),
+    Op(key="lock", names=("lock_door", "set_lock", "door"), about=("Lock or open the door of a room.",
+       "Set the lock of a room's door."),
+       params=(ROOM, Param(key="locked", names=("locked", "closed", "lock"), about="whether it is to be locked", kind="boolean")),
+       run=_lock, can="lock a door", writes=True),
+    Op(key="board", names=("read_board", "get_notes", "message_board"),
+       about=("What somebody wrote on the kitchen board.", "The note on the board."), params=(), run=_board,
        can="read the board"),
 )  # fmt: skip
 
@@ -100,7 +112,8 @@ def warmth(rng: Random, state: State) -> Wish:
     _, one = pick(rng, state["devices"])
     return Wish(
         op="degrees", args={"room": one["room"]}, slots={"found": one["degrees"]}, says=(str(one["degrees"]),), names="room",
-        say=("how warm is the {room}", "temperature in the {room}", "what is the {heating} of the {room} set to"), final=("The {room} is at {found} degrees.", "{found} degrees."),
+        say=("how warm is the {room}", "temperature in the {room}", "what is the {heating} of the {room} set to"),
+            final=("The {room} is at {found} degrees.", "{found} degrees."),
         lacks={"room": ("how warm is it", "what is the {heating} set to")},
     )  # fmt: skip
 
@@ -110,10 +123,13 @@ def heat(rng: Random, state: State) -> Wish:
     key, one = pick(rng, state["devices"])
     degrees = rng.choice([n for n in range(16, 26) if n != one["degrees"]])
     return Wish(
-        op="heat", args={"room": one["room"], "degrees": degrees}, says=(str(degrees),), names="room", changes={f"/devices/{key}/degrees": degrees},
-        say=("set the {room} to {degrees} degrees", "{heating} of the {room}: {degrees}", "make the {room} {degrees} degrees warm", "I want {degrees} degrees in the {room}"),
+        op="heat", args={"room": one["room"], "degrees": degrees}, says=(str(degrees),), names="room",
+            changes={f"/devices/{key}/degrees": degrees},
+        say=("set the {room} to {degrees} degrees", "{heating} of the {room}: {degrees}",
+            "make the {room} {degrees} degrees warm", "I want {degrees} degrees in the {room}"),
         final=("The {room} is set to {degrees} degrees.", "{room}: {degrees} degrees."),
-        lacks={"degrees": ("make the {room} warmer", "change the {heating} of the {room}"), "room": ("set it to {degrees} degrees", "I want {degrees} degrees")},
+        lacks={"degrees": ("make the {room} warmer", "change the {heating} of the {room}"),
+            "room": ("set it to {degrees} degrees", "I want {degrees} degrees")},
     )  # fmt: skip
 
 
@@ -123,8 +139,10 @@ def switch(rng: Random, state: State) -> Wish:
     power = "off" if one["power"] == "on" else "on"
     return Wish(
         op="power", args={"device": key, "power": power}, says=(key,), names="device", changes={f"/devices/{key}/power": power},
-        say=("switch {device} {power}", "turn the {lamp} {device} {power}", "{device} {power}", "{power} with {device}"), final=("{device} is {power}.", "Switched {device} {power}."),
-        lacks={"device": ("switch the {lamp} {power}", "turn it {power}"), "power": ("switch {device}", "do something about the {lamp} {device}")},
+        say=("switch {device} {power}", "turn the {lamp} {device} {power}", "{device} {power}", "{power} with {device}"),
+            final=("{device} is {power}.", "Switched {device} {power}."),
+        lacks={"device": ("switch the {lamp} {power}", "turn it {power}"),
+            "power": ("switch {device}", "do something about the {lamp} {device}")},
     )  # fmt: skip
 
 
@@ -134,8 +152,10 @@ def door(rng: Random, state: State) -> Wish:
     locked = not one["locked"]
     word, done = ("lock", "locked") if locked else ("unlock", "open")
     return Wish(
-        op="lock", args={"room": one["room"], "locked": locked}, says=(done,), names="room", changes={f"/devices/{key}/locked": locked}, slots={"done": done},
-        say=(f"{word} the {{room}}", f"please {word} the door of the {{room}}", f"the door of the {{room}}: {word} it"), final=("The {room} is {done}.", "The door of the {room} is {done}."),
+        op="lock", args={"room": one["room"], "locked": locked}, says=(done,), names="room",
+            changes={f"/devices/{key}/locked": locked}, slots={"done": done},
+        say=(f"{word} the {{room}}", f"please {word} the door of the {{room}}", f"the door of the {{room}}: {word} it"),
+            final=("The {room} is {done}.", "The door of the {room} is {done}."),
         lacks={"room": (f"{word} the door", f"please {word} a door")},
     )  # fmt: skip
 
@@ -144,7 +164,8 @@ def board(rng: Random, state: State) -> Wish:
     """Return: what is on the board."""
     return Wish(
         op="board", args={}, slots={"found": state["board"]}, says=(state["board"],), note="/board",
-        say=("what is on the board", "read me the board", "did anybody leave a note", "any notes on the kitchen board"), final=("It says: {found}.", "The board says: {found}."),
+        say=("what is on the board", "read me the board", "did anybody leave a note", "any notes on the kitchen board"),
+            final=("It says: {found}.", "The board says: {found}."),
     )  # fmt: skip
 
 

@@ -26,7 +26,8 @@ def build(rng: Random) -> State:
         lent = rng.random() < 0.5
         books[draw_id(rng, "B", books)] = {
             "title": title, "author": value("person", rng, "train"), "shelf": f"{rng.choice('ABCDEFGH')}{rng.randint(1, 40)}",
-            "reader": rng.choice(people) if lent else "", "due": day(rng) if lent else "", "waiting": [], "opinion": rng.choice(BLURBS),
+            "reader": rng.choice(people) if lent else "", "due": day(rng) if lent else "", "waiting": [],
+            "opinion": rng.choice(BLURBS),
         }  # fmt: skip
     return {"books": books, "fines": {person: digits(rng, 1, 40) for person in people}}
 
@@ -75,19 +76,26 @@ TITLE = Param(key="title", names=("title", "{book}_title", "name"), about="title
 ID = Param(key="book", names=("id", "{book}_id", "copy", "signature"), about="number of the {book}, such as B-3120")
 READER = Param(key="reader", names=("reader", "member", "person", "borrower"), about="name of the reader")
 OPS = (
-    Op(key="find", names=("find_{book}", "search_catalogue", "lookup_{book}", "get_{book}"), about=("Find a {book} by title: number, shelf, whether it is there.", "Search the catalogue."),
+    Op(key="find", names=("find_{book}", "search_catalogue", "lookup_{book}", "get_{book}"),
+       about=("Find a {book} by title: number, shelf, whether it is there.", "Search the catalogue."),
        params=(TITLE,), run=_find, can="look up a {book}"),
-    Op(key="loan", names=("{book}_loan", "who_has_{book}", "loan_status"), about=("Who has a {book}, and until when.", "The loan of a {book}."), params=(ID,), run=_loan,
+    Op(key="loan", names=("{book}_loan", "who_has_{book}", "loan_status"),
+       about=("Who has a {book}, and until when.", "The loan of a {book}."), params=(ID,), run=_loan,
        can="check a loan"),
-    Op(key="opinion", names=("reader_opinions", "{book}_review", "read_opinion"), about=("What readers write about a {book}.", "A reader's opinion of a {book}."), params=(ID,),
+    Op(key="opinion", names=("reader_opinions", "{book}_review", "read_opinion"),
+       about=("What readers write about a {book}.", "A reader's opinion of a {book}."), params=(ID,),
        run=_opinion, can="read opinions"),
-    Op(key="lend", names=("lend_{book}", "check_out", "issue_{book}"), about=("Lend a {book} to a reader.", "Check a {book} out."), params=(ID, READER), run=_lend,
+    Op(key="lend", names=("lend_{book}", "check_out", "issue_{book}"),
+       about=("Lend a {book} to a reader.", "Check a {book} out."), params=(ID, READER), run=_lend,
        can="lend a {book}", writes=True),
-    Op(key="return", names=("return_{book}", "check_in", "take_back"), about=("Take a {book} back.", "Check a {book} in."), params=(ID,), run=_return, can="take a {book} back",
+    Op(key="return", names=("return_{book}", "check_in", "take_back"), about=("Take a {book} back.", "Check a {book} in."),
+       params=(ID,), run=_return, can="take a {book} back",
        writes=True),
-    Op(key="reserve", names=("reserve_{book}", "hold_{book}", "queue_for_{book}"), about=("Put a reader on the list of those who wait for a {book}.", "Reserve a {book}."),
+    Op(key="reserve", names=("reserve_{book}", "hold_{book}", "queue_for_{book}"),
+       about=("Put a reader on the list of those who wait for a {book}.", "Reserve a {book}."),
        params=(ID, READER), run=_reserve, can="reserve a {book}", writes=True),
-    Op(key="fine", names=("get_fine", "fine_of", "reader_fees"), about=("What a reader owes.", "The fine of a reader."), params=(READER,), run=_fine, can="look up a fine", trusted=True),
+    Op(key="fine", names=("get_fine", "fine_of", "reader_fees"), about=("What a reader owes.", "The fine of a reader."),
+       params=(READER,), run=_fine, can="look up a fine", trusted=True),
 )  # fmt: skip
 
 
@@ -96,7 +104,8 @@ def shelf(rng: Random, state: State) -> Wish:
     _, one = pick(rng, state["books"])
     return Wish(
         op="find", args={"title": one["title"]}, slots={"found": one["shelf"]}, says=(one["shelf"],), names="title",
-        say=("where is {title}", "on which shelf is the {book} {title}", "shelf of {title}", "where do I find {title}"), final=("{title} is on shelf {found}.", "Shelf {found}."),
+        say=("where is {title}", "on which shelf is the {book} {title}", "shelf of {title}", "where do I find {title}"),
+            final=("{title} is on shelf {found}.", "Shelf {found}."),
         lacks={"title": ("on which shelf is it", "where do I find the {book}")},
     )  # fmt: skip
 
@@ -108,8 +117,10 @@ def until(rng: Random, state: State) -> Wish:
     says = (one["reader"], one["due"]) if one["reader"] else (key,)
     return Wish(
         op="loan", args={"book": key}, slots={"who": one["reader"], "due": one["due"]}, says=says, names="book",
-        say=("who has {book_id}", "who borrowed {book_id}, and until when", "loan of {book_id}", "when is the {book} {book_id} due"),
-        final=("{who} has {book_id} until {due}.", "It is with {who}, due {due}.") if one["reader"] else ("{book_id} is on its shelf.", "Nobody: {book_id} is there."),
+        say=("who has {book_id}", "who borrowed {book_id}, and until when", "loan of {book_id}",
+            "when is the {book} {book_id} due"),
+        final=("{who} has {book_id} until {due}.",
+            "It is with {who}, due {due}.") if one["reader"] else ("{book_id} is on its shelf.", "Nobody: {book_id} is there."),
         lacks={"book": ("who borrowed the {book}", "who has it")},
     )  # fmt: skip
 
@@ -118,8 +129,10 @@ def opinion(rng: Random, state: State) -> Wish:
     """Return: is it any good."""
     key, one = pick(rng, state["books"])
     return Wish(
-        op="opinion", args={"book": key}, slots={"found": one["opinion"]}, says=(one["opinion"],), names="book", note=f"/books/{key}/opinion",
-        say=("what do readers say about {book_id}", "is {book_id} any good", "opinions on the {book} {book_id}"), final=("A reader writes: {found}.", "They say: {found}."),
+        op="opinion", args={"book": key}, slots={"found": one["opinion"]}, says=(one["opinion"],), names="book",
+            note=f"/books/{key}/opinion",
+        say=("what do readers say about {book_id}", "is {book_id} any good", "opinions on the {book} {book_id}"),
+            final=("A reader writes: {found}.", "They say: {found}."),
         lacks={"book": ("is the {book} any good", "what do readers say about it")},
     )  # fmt: skip
 
@@ -132,7 +145,8 @@ def back(rng: Random, state: State) -> Wish:
     key, _ = pick(rng, lent)
     return Wish(
         op="return", args={"book": key}, says=(key,), names="book", changes={f"/books/{key}/reader": "", f"/books/{key}/due": ""},
-        say=("{book_id} was brought back", "take {book_id} back", "check {book_id} in", "return the {book} {book_id}"), final=("{book_id} is back.", "I took {book_id} back."),
+        say=("{book_id} was brought back", "take {book_id} back", "check {book_id} in", "return the {book} {book_id}"),
+            final=("{book_id} is back.", "I took {book_id} back."),
         lacks={"book": ("a {book} was brought back", "check a {book} in")},
     )  # fmt: skip
 
@@ -142,10 +156,14 @@ def reserve(rng: Random, state: State) -> Wish:
     key, one = pick(rng, state["books"])
     who = value("person", rng, "train")
     return Wish(
-        op="reserve", args={"book": key, "reader": who}, slots={"place": len(one["waiting"]) + 1}, says=(str(len(one["waiting"]) + 1),), names="book",
+        op="reserve", args={"book": key, "reader": who}, slots={"place": len(one["waiting"]) + 1},
+            says=(str(len(one["waiting"]) + 1),), names="book",
         changes={f"/books/{key}/waiting": [*one["waiting"], who]},
-        say=("reserve {book_id} for {reader}", "put {reader} on the list for {book_id}", "{reader} wants the {book} {book_id} next"), final=("{reader} is number {place} for {book_id}.", "Reserved, place {place}."),
-        lacks={"reader": ("reserve {book_id}", "put somebody on the list for {book_id}"), "book": ("reserve a {book} for {reader}", "{reader} wants it next")},
+        say=("reserve {book_id} for {reader}", "put {reader} on the list for {book_id}",
+            "{reader} wants the {book} {book_id} next"), final=("{reader} is number {place} for {book_id}.",
+            "Reserved, place {place}."),
+        lacks={"reader": ("reserve {book_id}", "put somebody on the list for {book_id}"),
+            "book": ("reserve a {book} for {reader}", "{reader} wants it next")},
     )  # fmt: skip
 
 
@@ -154,7 +172,8 @@ def owes(rng: Random, state: State) -> Wish:
     who, amount = pick(rng, state["fines"])
     return Wish(
         op="fine", args={"reader": who}, slots={"found": amount}, says=(str(amount),), names="reader",
-        say=("what does {reader} owe", "fine of {reader}", "how much does {reader} have to pay"), final=("{reader} owes {found}.", "{found}."),
+        say=("what does {reader} owe", "fine of {reader}", "how much does {reader} have to pay"),
+            final=("{reader} owes {found}.", "{found}."),
         lacks={"reader": ("what does the reader owe", "look up a fine")},
     )  # fmt: skip
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["DOMAIN"]
 
 FACTS = (
-    "The {thing} of {topic} is {n}.", "{topic} has a {thing} of {n}.", "As of 2026 the {thing} of {topic} stands at {n}.", "They put the {thing} of {topic} at {n}.",
+    "The {thing} of {topic} is {n}.", "{topic} has a {thing} of {n}.", "As of 2026 the {thing} of {topic} stands at {n}.",
+    "They put the {thing} of {topic} at {n}.",
 )  # fmt: skip
 
 
@@ -68,15 +69,22 @@ def _mail(state: State, to: str, text: str) -> Any:
 
 URL = Param(key="url", names=("url", "link", "address", "{page}"), about="address of the {page}")
 OPS = (
-    Op(key="search", names=("search_{page}s", "web_search", "find_{page}", "query"), about=("Find {page}s by words of their title.", "Search the knowledge base."),
-       params=(Param(key="query", names=("query", "words", "q", "topic"), about="what to look for"),), run=_search, can="search {page}s"),
-    Op(key="read", names=("read_{page}", "fetch_{page}", "open_{page}", "get_{page}"), about=("The text of a {page}.", "Read a {page} by its address."), params=(URL,), run=_read,
+    Op(key="search", names=("search_{page}s", "web_search", "find_{page}", "query"),
+       about=("Find {page}s by words of their title.", "Search the knowledge base."),
+       params=(Param(key="query", names=("query", "words", "q", "topic"), about="what to look for"),), run=_search,
+       can="search {page}s"),
+    Op(key="read", names=("read_{page}", "fetch_{page}", "open_{page}", "get_{page}"),
+       about=("The text of a {page}.", "Read a {page} by its address."), params=(URL,), run=_read,
        can="read a {page}"),
-    Op(key="author", names=("{page}_author", "who_wrote", "get_author"), about=("Who wrote a {page}.", "The author of a {page}."), params=(URL,), run=_author, can="look up an author"),
-    Op(key="note", names=("take_note", "add_note", "remember", "write_note"), about=("Write a note for yourself.", "Keep a line of text."),
-       params=(Param(key="text", names=("text", "note", "line"), about="what to keep"),), run=_note, can="take notes", writes=True),
+    Op(key="author", names=("{page}_author", "who_wrote", "get_author"), about=("Who wrote a {page}.", "The author of a {page}."),
+       params=(URL,), run=_author, can="look up an author"),
+    Op(key="note", names=("take_note", "add_note", "remember", "write_note"),
+       about=("Write a note for yourself.", "Keep a line of text."),
+       params=(Param(key="text", names=("text", "note", "line"), about="what to keep"),), run=_note, can="take notes",
+       writes=True),
     Op(key="mail", names=("send_mail", "mail_to", "send_message"), about=("Send a text to an address.", "Mail somebody."),
-       params=(Param(key="to", names=("to", "recipient", "address"), about="who gets it"), Param(key="text", names=("text", "body", "message"), about="what to say")),
+       params=(Param(key="to", names=("to", "recipient", "address"), about="who gets it"),
+       Param(key="text", names=("text", "body", "message"), about="what to say")),
        run=_mail, can="send mail", writes=True),
 )  # fmt: skip
 
@@ -85,8 +93,10 @@ def read(rng: Random, state: State) -> Wish:
     """Return: what does it say."""
     url, one = pick(rng, state["pages"])
     return Wish(
-        op="read", args={"url": url}, slots={"found": one["text"]}, says=(one["text"].rstrip("."),), names="url", note=f"/pages/{url.replace('/', '~1')}/text",
-        say=("what does {url} say", "read {url}", "fetch {url} and tell me what is there", "open the {page} {url}"), final=("It says: {found}", "{found}", "The {page} says: {found}"),
+        op="read", args={"url": url}, slots={"found": one["text"]}, says=(one["text"].rstrip("."),), names="url",
+            note=f"/pages/{url.replace('/', '~1')}/text",
+        say=("what does {url} say", "read {url}", "fetch {url} and tell me what is there", "open the {page} {url}"),
+            final=("It says: {found}", "{found}", "The {page} says: {found}"),
         lacks={"url": ("read a {page}", "what does the {page} say", "open a {page} for me")},
     )  # fmt: skip
 
@@ -95,8 +105,10 @@ def number_on(rng: Random, state: State) -> Wish:
     """Return: one number of a page."""
     url, one = pick(rng, state["pages"])
     return Wish(
-        op="read", args={"url": url}, slots={"found": one["number"], "thing": one["thing"]}, says=(str(one["number"]),), names="url", note=f"/pages/{url.replace('/', '~1')}/text",
-        say=("what is the {thing} according to {url}", "look at {url}: how high is the {thing}", "find the {thing} on the {page} {url}"), final=("The {thing} is {found}.", "{found}."),
+        op="read", args={"url": url}, slots={"found": one["number"], "thing": one["thing"]}, says=(str(one["number"]),),
+            names="url", note=f"/pages/{url.replace('/', '~1')}/text",
+        say=("what is the {thing} according to {url}", "look at {url}: how high is the {thing}",
+            "find the {thing} on the {page} {url}"), final=("The {thing} is {found}.", "{found}."),
     )  # fmt: skip
 
 
@@ -105,7 +117,8 @@ def search(rng: Random, state: State) -> Wish:
     url, one = pick(rng, state["pages"])
     return Wish(
         op="search", args={"query": one["title"]}, slots={"found": url}, says=(url,), names="query",
-        say=("search for {query}", "is there a {page} about {query}", "find me a {page} on {query}", "which {page} is about {query}"), final=("There is {found}.", "I found {found}.", "{found}"),
+        say=("search for {query}", "is there a {page} about {query}", "find me a {page} on {query}",
+            "which {page} is about {query}"), final=("There is {found}.", "I found {found}.", "{found}"),
         lacks={"query": ("search for something", "find me a {page}")},
     )  # fmt: skip
 
@@ -115,7 +128,8 @@ def author(rng: Random, state: State) -> Wish:
     url, one = pick(rng, state["pages"])
     return Wish(
         op="author", args={"url": url}, slots={"found": one["author"]}, says=(one["author"],), names="url",
-        say=("who wrote {url}", "author of {url}", "by whom is the {page} {url}"), final=("{found} wrote it.", "It is by {found}."), lacks={"url": ("who wrote the {page}", "by whom is it")},
+        say=("who wrote {url}", "author of {url}", "by whom is the {page} {url}"),
+            final=("{found} wrote it.", "It is by {found}."), lacks={"url": ("who wrote the {page}", "by whom is it")},
     )  # fmt: skip
 
 
@@ -124,7 +138,8 @@ def keep(rng: Random, state: State) -> Wish:
     text = value("note", rng, "train")
     return Wish(
         op="note", args={"text": text}, says=(text,), changes={"/notes": [*state["notes"], text]},
-        say=('note: "{text}"', 'write down "{text}"', 'keep a note that says "{text}"'), final=("Noted: {text}.", "I wrote down: {text}."),
+        say=('note: "{text}"', 'write down "{text}"', 'keep a note that says "{text}"'),
+            final=("Noted: {text}.", "I wrote down: {text}."),
         lacks={"text": ("take a note", "write something down for me")},
     )  # fmt: skip
 
@@ -143,7 +158,9 @@ def look_up(scene: Scene) -> None:
     """Search, read, answer; now and then the page has orders in it."""
     url, one = pick(scene.rng, scene.state["pages"])
     scene.expect({}, (str(one["number"]),))
-    scene.user("what is the {thing} of {topic}", "how high is the {thing} of {topic}", "find a {page} about {topic} and tell me its {thing}", "look up the {thing} for {topic}", thing=one["thing"], topic=one["title"])  # fmt: skip
+    scene.user("what is the {thing} of {topic}", "how high is the {thing} of {topic}",
+        "find a {page} about {topic} and tell me its {thing}", "look up the {thing} for {topic}", thing=one["thing"],
+        topic=one["title"])  # fmt: skip
     scene.call("search", query=one["title"])
     scene.call("read", url=url)
     scene.final(

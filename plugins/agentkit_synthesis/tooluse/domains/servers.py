@@ -29,7 +29,8 @@ def build(rng: Random) -> State:
     hosts = {name: {"cpu": digits(rng, 2, 97), "disk": digits(rng, 5, 96)} for name in several(rng, "host", 4)}
     services = {
         name: {
-            "host": rng.choice(list(hosts)), "status": rng.choice(("running", "stopped")), "version": f"{rng.randint(1, 9)}.{rng.randint(0, 30)}.{rng.randint(0, 9)}",
+            "host": rng.choice(list(hosts)), "status": rng.choice(("running", "stopped")),
+            "version": f"{rng.randint(1, 9)}.{rng.randint(0, 30)}.{rng.randint(0, 9)}",
             "replicas": rng.randint(1, 6), "log": rng.choice(LINES),
         }
         for name in several(rng, "service", 5)
@@ -89,22 +90,32 @@ def _deploy(state: State, service: str, version: str) -> Any:
 SERVICE = Param(key="service", names=("service", "{service}", "name", "{service}_name"), about="name of the {service}")
 HOST = Param(key="host", names=("host", "{host}", "server", "machine"), about="name of the {host}")
 OPS = (
-    Op(key="status", names=("{service}_status", "check_{service}", "get_{service}"), about=("Whether a {service} runs, where, and in which version.", "The status of a {service}."),
+    Op(key="status", names=("{service}_status", "check_{service}", "get_{service}"),
+       about=("Whether a {service} runs, where, and in which version.", "The status of a {service}."),
        params=(SERVICE,), run=_status, can="check a {service}", trusted=True),
-    Op(key="on", names=("{service}s_on", "list_{service}s", "whats_on_{host}"), about=("The {service}s on a {host}.", "List what runs on a {host}."), params=(HOST,), run=_on,
+    Op(key="on", names=("{service}s_on", "list_{service}s", "whats_on_{host}"),
+       about=("The {service}s on a {host}.", "List what runs on a {host}."), params=(HOST,), run=_on,
        can="list the {service}s of a {host}"),
-    Op(key="load", names=("{host}_load", "get_metrics", "check_{host}"), about=("How busy a {host} is: processor and disk in percent.", "The load of a {host}."), params=(HOST,),
+    Op(key="load", names=("{host}_load", "get_metrics", "check_{host}"),
+       about=("How busy a {host} is: processor and disk in percent.", "The load of a {host}."), params=(HOST,),
        run=_load, can="check a {host}", trusted=True),
-    Op(key="log", names=("last_log", "tail_log", "read_log", "{service}_log"), about=("The last line of a {service}'s log.", "What a {service} logged last."), params=(SERVICE,),
+    Op(key="log", names=("last_log", "tail_log", "read_log", "{service}_log"),
+       about=("The last line of a {service}'s log.", "What a {service} logged last."), params=(SERVICE,),
        run=_log, can="read a log"),
-    Op(key="start", names=("start_{service}", "boot_{service}", "up"), about=("Start a {service}.", "Bring a {service} up."), params=(SERVICE,), run=_start,
+    Op(key="start", names=("start_{service}", "boot_{service}", "up"), about=("Start a {service}.", "Bring a {service} up."),
+       params=(SERVICE,), run=_start,
        can="start a {service}", writes=True),
-    Op(key="stop", names=("stop_{service}", "halt_{service}", "down"), about=("Stop a {service}.", "Take a {service} down."), params=(SERVICE,), run=_stop,
+    Op(key="stop", names=("stop_{service}", "halt_{service}", "down"), about=("Stop a {service}.", "Take a {service} down."),
+       params=(SERVICE,), run=_stop,
        can="stop a {service}", writes=True),
-    Op(key="scale", names=("scale_{service}", "set_replicas", "resize_{service}"), about=("Set how many replicas of a {service} run.", "Scale a {service}."),
-       params=(SERVICE, Param(key="replicas", names=("replicas", "count", "instances"), about="how many", kind="integer")), run=_scale, can="scale a {service}", writes=True),
-    Op(key="deploy", names=("deploy_{service}", "release", "roll_out", "upgrade_{service}"), about=("Deploy a version of a {service}.", "Roll a {service} out in another version."),
-       params=(SERVICE, Param(key="version", names=("version", "tag", "release"), about="version, such as 2.14.0")), run=_deploy, can="deploy a {service}", writes=True),
+    Op(key="scale", names=("scale_{service}", "set_replicas", "resize_{service}"),
+       about=("Set how many replicas of a {service} run.", "Scale a {service}."),
+       params=(SERVICE, Param(key="replicas", names=("replicas", "count", "instances"), about="how many", kind="integer")),
+       run=_scale, can="scale a {service}", writes=True),
+    Op(key="deploy", names=("deploy_{service}", "release", "roll_out", "upgrade_{service}"),
+       about=("Deploy a version of a {service}.", "Roll a {service} out in another version."),
+       params=(SERVICE, Param(key="version", names=("version", "tag", "release"), about="version, such as 2.14.0")), run=_deploy,
+       can="deploy a {service}", writes=True),
 )  # fmt: skip
 
 
@@ -113,7 +124,8 @@ def running(rng: Random, state: State) -> Wish:
     name, one = pick(rng, state["services"])
     return Wish(
         op="status", args={"service": name}, slots={"found": one["status"]}, says=(one["status"],), names="service",
-        say=("is {service_id} running", "does the {service} {service_id} run", "status of {service_id}", "is {service_id} up"), final=("{service_id} is {found}.", "It is {found}."),
+        say=("is {service_id} running", "does the {service} {service_id} run", "status of {service_id}", "is {service_id} up"),
+            final=("{service_id} is {found}.", "It is {found}."),
         lacks={"service": ("is the {service} running", "check a {service} for me")},
     )  # fmt: skip
 
@@ -123,7 +135,8 @@ def version(rng: Random, state: State) -> Wish:
     name, one = pick(rng, state["services"])
     return Wish(
         op="status", args={"service": name}, slots={"found": one["version"]}, says=(one["version"],), names="service",
-        say=("which version of {service_id} is out", "version of {service_id}", "what version does the {service} {service_id} have"), final=("{service_id} is at {found}.", "{found}."),
+        say=("which version of {service_id} is out", "version of {service_id}",
+            "what version does the {service} {service_id} have"), final=("{service_id} is at {found}.", "{found}."),
         lacks={"service": ("which version is out", "what version does the {service} have")},
     )  # fmt: skip
 
@@ -133,7 +146,8 @@ def disk(rng: Random, state: State) -> Wish:
     name, one = pick(rng, state["hosts"])
     return Wish(
         op="load", args={"host": name}, slots={"found": one["disk"]}, says=(str(one["disk"]),), names="host",
-        say=("how full is the disk of {host_id}", "disk of {host_id}", "how much of the disk of the {host} {host_id} is used"), final=("The disk of {host_id} is {found}% full.", "{found} percent."),
+        say=("how full is the disk of {host_id}", "disk of {host_id}", "how much of the disk of the {host} {host_id} is used"),
+            final=("The disk of {host_id} is {found}% full.", "{found} percent."),
         lacks={"host": ("how full is the disk", "check the disk of a {host}")},
     )  # fmt: skip
 
@@ -142,8 +156,10 @@ def last_line(rng: Random, state: State) -> Wish:
     """Return: what did it log."""
     name, one = pick(rng, state["services"])
     return Wish(
-        op="log", args={"service": name}, slots={"found": one["log"]}, says=(one["log"],), names="service", note=f"/services/{name}/log",
-        say=("what did {service_id} log last", "last log line of {service_id}", "show me the log of the {service} {service_id}"), final=("It logged: {found}.", "{service_id}: {found}."),
+        op="log", args={"service": name}, slots={"found": one["log"]}, says=(one["log"],), names="service",
+            note=f"/services/{name}/log",
+        say=("what did {service_id} log last", "last log line of {service_id}", "show me the log of the {service} {service_id}"),
+            final=("It logged: {found}.", "{service_id}: {found}."),
         lacks={"service": ("show me the log", "what did the {service} log last")},
     )  # fmt: skip
 
@@ -153,8 +169,10 @@ def flip(rng: Random, state: State) -> Wish:
     name, one = pick(rng, state["services"])
     op, new = ("stop", "stopped") if one["status"] == "running" else ("start", "running")
     return Wish(
-        op=op, args={"service": name}, slots={"now": new}, says=(name,), names="service", changes={f"/services/{name}/status": new},
-        say=(f"{op} {{service_id}}", f"please {op} the {{service}} {{service_id}}", f"{{service_id}} has to {op}"), final=("{service_id} is {now}.", "Done: {service_id} is {now}."),
+        op=op, args={"service": name}, slots={"now": new}, says=(name,), names="service",
+            changes={f"/services/{name}/status": new},
+        say=(f"{op} {{service_id}}", f"please {op} the {{service}} {{service_id}}", f"{{service_id}} has to {op}"),
+            final=("{service_id} is {now}.", "Done: {service_id} is {now}."),
         lacks={"service": (f"{op} a {{service}}", f"please {op} it")},
     )  # fmt: skip
 
@@ -164,9 +182,12 @@ def deploy(rng: Random, state: State) -> Wish:
     name, _ = pick(rng, state["services"])
     new = f"{rng.randint(10, 19)}.{rng.randint(0, 30)}.{rng.randint(0, 9)}"
     return Wish(
-        op="deploy", args={"service": name, "version": new}, says=(new,), names="service", changes={f"/services/{name}/version": new},
-        say=("deploy {version} of {service_id}", "roll {service_id} out at {version}", "upgrade the {service} {service_id} to {version}"), final=("{service_id} is at {version}.", "Deployed {version}."),
-        lacks={"version": ("upgrade {service_id}", "deploy another version of {service_id}"), "service": ("deploy {version}", "roll {version} out")},
+        op="deploy", args={"service": name, "version": new}, says=(new,), names="service",
+            changes={f"/services/{name}/version": new},
+        say=("deploy {version} of {service_id}", "roll {service_id} out at {version}",
+            "upgrade the {service} {service_id} to {version}"), final=("{service_id} is at {version}.", "Deployed {version}."),
+        lacks={"version": ("upgrade {service_id}", "deploy another version of {service_id}"),
+            "service": ("deploy {version}", "roll {version} out")},
     )  # fmt: skip
 
 
@@ -253,5 +274,6 @@ def same_version(scene: Scene) -> None:
 DOMAIN = Domain(
     key="servers",
     nouns={"service": ("service", "app", "unit", "workload"), "host": ("host", "node", "box")},
-    build=build, ops=OPS, wishes=(running, version, disk, last_line, flip, deploy), scripts=(scale_stopped, stop_all_on, host_of, same_version),
+    build=build, ops=OPS, wishes=(running, version, disk, last_line, flip, deploy),
+        scripts=(scale_stopped, stop_all_on, host_of, same_version),
 )  # fmt: skip

@@ -89,19 +89,22 @@ OPS = (
        about=("Find a {item} by name: its id, price and stock.", "Look up the id, price and stock of a {item}."),
        params=(ITEM,), run=_find, can="look up a {item}"),
     Op(key="reviews", names=("get_reviews", "{item}_reviews", "read_review", "customer_opinions"),
-       about=("What customers write about a {item}.", "Reviews of a {item} by customers."), params=(ITEM,), run=_reviews, can="read reviews"),
+       about=("What customers write about a {item}.", "Reviews of a {item} by customers."), params=(ITEM,), run=_reviews,
+       can="read reviews"),
     Op(key="order", names=("order_{item}", "buy_{item}", "place_{order}", "create_{order}"),
        about=("Order some of a {item} by its id.", "Place a {order} for a {item}."),
        params=(ID, Param(key="count", names=("count", "quantity", "amount", "how_many"), about="how many", kind="integer")),
        run=_order, can="order a {item}", writes=True),
     Op(key="status", names=("{order}_status", "check_{order}", "track_{order}", "get_{order}"),
-       about=("Where a {order} stands.", "The status of a {order} by its number."), params=(ORDER,), run=_status, can="track a {order}"),
+       about=("Where a {order} stands.", "The status of a {order} by its number."), params=(ORDER,), run=_status,
+       can="track a {order}"),
     Op(key="orders_of", names=("{order}s_of", "find_{order}s", "list_{order}s", "{order}s_by_customer"),
        about=("The {order}s of a customer.", "List the {order}s that a customer has."),
        params=(Param(key="customer", names=("customer", "person", "who", "customer_name"), about="name of the customer"),),
        run=_orders_of, can="find a customer's {order}s"),
     Op(key="cancel", names=("cancel_{order}", "drop_{order}", "revoke_{order}", "stop_{order}"),
-       about=("Cancel a {order}.", "Call off a {order} by its number."), params=(ORDER,), run=_cancel, can="cancel a {order}", writes=True),
+       about=("Cancel a {order}.", "Call off a {order} by its number."), params=(ORDER,), run=_cancel, can="cancel a {order}",
+       writes=True),
     Op(key="reprice", names=("set_price", "change_{item}_price", "update_price", "reprice_{item}"),
        about=("Change the price of a {item}.", "Set what a {item} costs."),
        params=(ID, Param(key="price", names=("price", "amount", "new_price"), about="the new price", kind="integer")),
@@ -114,7 +117,8 @@ def price_of(rng: Random, state: State) -> Wish:
     _, one = pick(rng, state["items"])
     return Wish(
         op="find", args={"name": one["name"]}, slots={"price": one["price"]}, names="name", says=(str(one["price"]),),
-        say=("what does the {item} {name} cost", "how much is the {name}", "price of {name}", "(tell me|look up) the price of the {item} {name}",
+        say=("what does the {item} {name} cost", "how much is the {name}", "price of {name}",
+            "(tell me|look up) the price of the {item} {name}",
              "how expensive is the {item} {name}", "I want to know what the {name} costs"),
         final=("The {name} costs {price}.", "{name}: {price}.", "It costs {price}."),
         lacks={"name": ("what does it cost", "how much is that {item}", "I need a price", "look up a price for me")},
@@ -138,7 +142,8 @@ def opinion(rng: Random, state: State) -> Wish:
     key, one = pick(rng, state["items"])
     return Wish(
         op="reviews", args={"name": one["name"]}, slots={"review": one["review"]}, names="name", says=(one["review"],),
-        say=("what do people (say|write) about the {name}", "reviews of {name}", "is the {item} {name} any good", "read me the review of the {name}"),
+        say=("what do people (say|write) about the {name}", "reviews of {name}", "is the {item} {name} any good",
+            "read me the review of the {name}"),
         final=("A customer writes: {review}.", "About the {name}: {review}.", "They say: {review}."),
         lacks={"name": ("what do people say about it", "read me the reviews")}, note=f"/items/{key}/review",
     )  # fmt: skip
@@ -151,9 +156,11 @@ def buy(rng: Random, state: State) -> Wish:
     order, total = f"A-{state['next']}", count * one["price"]
     return Wish(
         op="order", args={"item": key, "count": count}, slots={"order_key": order, "total": total}, says=(order,), names="item",
-        say=("order {count} of {item_id}", "buy {count} pieces of {item_id}", "I'd like {count} of the {item} {item_id}", "get me {count} x {item_id}",
+        say=("order {count} of {item_id}", "buy {count} pieces of {item_id}", "I'd like {count} of the {item} {item_id}",
+            "get me {count} x {item_id}",
              "place a {order} for {count} of {item_id}"),
-        final=("Ordered: {order_key}, {total} in all.", "Your {order} is {order_key}; it comes to {total}.", "Done, number {order_key}."),
+        final=("Ordered: {order_key}, {total} in all.", "Your {order} is {order_key}; it comes to {total}.",
+            "Done, number {order_key}."),
         changes={f"/items/{key}/stock": one["stock"] - count, "/next": state["next"] + 1,
                  f"/orders/{order}": {"customer": "you", "item": key, "count": count, "status": "open"}},
         lacks={"count": ("order {item_id}", "buy some of {item_id}", "I'd like the {item} {item_id}"),
@@ -166,7 +173,8 @@ def where(rng: Random, state: State) -> Wish:
     key, one = pick(rng, state["orders"])
     return Wish(
         op="status", args={"order": key}, slots={"status": one["status"]}, says=(one["status"],), names="order",
-        say=("where is {order_id}", "status of {order_id}", "has the {order} {order_id} been shipped", "track {order_id}", "how far is my {order} {order_id}"),
+        say=("where is {order_id}", "status of {order_id}", "has the {order} {order_id} been shipped", "track {order_id}",
+            "how far is my {order} {order_id}"),
         final=("{order_id} is {status}.", "The {order} {order_id} is {status}.", "It is {status}."),
         lacks={"order": ("where is my {order}", "has my {order} been shipped", "track a {order} for me")},
     )  # fmt: skip
@@ -177,7 +185,8 @@ def call_off(rng: Random, state: State) -> Wish:
     key, _ = pick(rng, state["orders"])
     return Wish(
         op="cancel", args={"order": key}, names="order", changes={f"/orders/{key}/status": "cancelled"}, says=(key,),
-        say=("cancel {order_id}", "please cancel the {order} {order_id}", "I don't want {order_id} any more, cancel it", "call off {order} {order_id}"),
+        say=("cancel {order_id}", "please cancel the {order} {order_id}", "I don't want {order_id} any more, cancel it",
+            "call off {order} {order_id}"),
         final=("{order_id} is cancelled.", "I cancelled {order_id}.", "Done: {order_id} is off."),
         lacks={"order": ("cancel my {order}", "please cancel a {order}", "I want to call off my {order}")},
     )  # fmt: skip
@@ -193,7 +202,8 @@ def buy_by_name(scene: Scene) -> None:
          f"/orders/{order}": {"customer": "you", "item": key, "count": count, "status": "open"}},
         (order, str(total)),
     )  # fmt: skip
-    scene.user("order {count} of the {item} {name}", "I'd like to buy {count} x {name}", "get {count} {name} for me", "buy {count} of {name}",
+    scene.user("order {count} of the {item} {name}", "I'd like to buy {count} x {name}", "get {count} {name} for me",
+        "buy {count} of {name}",
                "we need {count} of the {name}, please order", name=one["name"], count=count)  # fmt: skip
     scene.call("find", name=one["name"])
     scene.call("order", item=key, count=count)
@@ -205,7 +215,8 @@ def cancel_of_customer(scene: Scene) -> None:
     """Find a customer's order, then cancel it."""
     key, one = pick(scene.rng, scene.state["orders"])
     scene.expect({f"/orders/{key}/status": "cancelled"}, (key,))
-    scene.user("cancel the {order} of {who}", "{who} wants to cancel the {order}", "find {who}'s {order} and cancel it", "call off what {who} ordered",
+    scene.user("cancel the {order} of {who}", "{who} wants to cancel the {order}", "find {who}'s {order} and cancel it",
+        "call off what {who} ordered",
                who=one["customer"])  # fmt: skip
     scene.call("orders_of", customer=one["customer"])
     scene.call("cancel", order=key)

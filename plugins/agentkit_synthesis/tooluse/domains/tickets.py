@@ -101,23 +101,35 @@ ID = Param(
 OWNER = Param(key="owner", names=("owner", "assignee", "person", "who"), about="name of the person")
 OPS = (
     Op(key="get", names=("get_{ticket}", "show_{ticket}", "{ticket}_info", "lookup_{ticket}"),
-       about=("Title, owner, urgency and status of a {ticket}.", "Show a {ticket} by its number."), params=(ID,), run=_get, can="look up a {ticket}"),
-    Op(key="body", names=("read_{ticket}", "{ticket}_text", "get_body"), about=("What was written in a {ticket}.", "The text of a {ticket}."), params=(ID,),
+       about=("Title, owner, urgency and status of a {ticket}.", "Show a {ticket} by its number."), params=(ID,), run=_get,
+       can="look up a {ticket}"),
+    Op(key="body", names=("read_{ticket}", "{ticket}_text", "get_body"),
+       about=("What was written in a {ticket}.", "The text of a {ticket}."), params=(ID,),
        run=_body, can="read a {ticket}"),
-    Op(key="of", names=("{ticket}s_of", "list_{ticket}s", "assigned_to"), about=("The {ticket}s that a person has.", "List a person's {ticket}s."), params=(OWNER,),
+    Op(key="of", names=("{ticket}s_of", "list_{ticket}s", "assigned_to"),
+       about=("The {ticket}s that a person has.", "List a person's {ticket}s."), params=(OWNER,),
        run=_of, can="list somebody's {ticket}s"),
-    Op(key="search", names=("search_{ticket}s", "find_{ticket}", "query_{ticket}s"), about=("Find {ticket}s by words of their title.", "Search the titles of {ticket}s."),
-       params=(Param(key="words", names=("query", "words", "text", "title"), about="words of the title"),), run=_search, can="search {ticket}s"),
-    Op(key="assign", names=("assign_{ticket}", "give_{ticket}", "set_owner"), about=("Give a {ticket} to a person.", "Assign a {ticket}."), params=(ID, OWNER),
+    Op(key="search", names=("search_{ticket}s", "find_{ticket}", "query_{ticket}s"),
+       about=("Find {ticket}s by words of their title.", "Search the titles of {ticket}s."),
+       params=(Param(key="words", names=("query", "words", "text", "title"), about="words of the title"),), run=_search,
+       can="search {ticket}s"),
+    Op(key="assign", names=("assign_{ticket}", "give_{ticket}", "set_owner"),
+       about=("Give a {ticket} to a person.", "Assign a {ticket}."), params=(ID, OWNER),
        run=_assign, can="assign a {ticket}", writes=True),
-    Op(key="close", names=("close_{ticket}", "resolve_{ticket}", "finish_{ticket}"), about=("Close a {ticket}.", "Mark a {ticket} as done."), params=(ID,),
+    Op(key="close", names=("close_{ticket}", "resolve_{ticket}", "finish_{ticket}"),
+       about=("Close a {ticket}.", "Mark a {ticket} as done."), params=(ID,),
        run=_close, can="close a {ticket}", writes=True),
-    Op(key="rank", names=("set_priority", "rank_{ticket}", "change_urgency"), about=("Set how urgent a {ticket} is.", "Change the priority of a {ticket}."),
-       params=(ID, Param(key="level", names=("level", "priority", "urgency"), about="how urgent", enum=LEVELS)), run=_rank, can="set how urgent a {ticket} is",
+    Op(key="rank", names=("set_priority", "rank_{ticket}", "change_urgency"),
+       about=("Set how urgent a {ticket} is.", "Change the priority of a {ticket}."),
+       params=(ID, Param(key="level", names=("level", "priority", "urgency"), about="how urgent", enum=LEVELS)), run=_rank,
+       can="set how urgent a {ticket} is",
        writes=True),
-    Op(key="comment", names=("comment_on_{ticket}", "add_comment", "reply_to_{ticket}"), about=("Add a comment to a {ticket}.", "Write something under a {ticket}."),
-       params=(ID, Param(key="text", names=("text", "comment", "message"), about="what to write")), run=_comment, can="comment on a {ticket}", writes=True),
-    Op(key="open", names=("open_{ticket}", "create_{ticket}", "new_{ticket}", "file_{ticket}"), about=("Open a new {ticket}.", "Create a {ticket}."),
+    Op(key="comment", names=("comment_on_{ticket}", "add_comment", "reply_to_{ticket}"),
+       about=("Add a comment to a {ticket}.", "Write something under a {ticket}."),
+       params=(ID, Param(key="text", names=("text", "comment", "message"), about="what to write")), run=_comment,
+       can="comment on a {ticket}", writes=True),
+    Op(key="open", names=("open_{ticket}", "create_{ticket}", "new_{ticket}", "file_{ticket}"),
+       about=("Open a new {ticket}.", "Create a {ticket}."),
        params=(Param(key="title", names=("title", "subject", "summary"), about="title of the {ticket}"),
                Param(key="level", names=("level", "priority", "urgency"), about="how urgent", enum=LEVELS, required=False)),
        run=_open, can="open a {ticket}", writes=True),
@@ -129,7 +141,8 @@ def owner_of(rng: Random, state: State) -> Wish:
     key, one = pick(rng, state["tickets"])
     return Wish(
         op="get", args={"ticket": key}, slots={"found": one["owner"]}, says=(one["owner"],), names="ticket",
-        say=("who has {ticket_id}", "whose is the {ticket} {ticket_id}", "who works on {ticket_id}", "look up who {ticket_id} belongs to"),
+        say=("who has {ticket_id}", "whose is the {ticket} {ticket_id}", "who works on {ticket_id}",
+            "look up who {ticket_id} belongs to"),
         final=("{found} has {ticket_id}.", "It belongs to {found}.", "{ticket_id}: {found}."),
         lacks={"ticket": ("who has the {ticket}", "whose {ticket} is that", "who works on it")},
     )  # fmt: skip
@@ -150,8 +163,10 @@ def text_of(rng: Random, state: State) -> Wish:
     """Return: what does it say."""
     key, one = pick(rng, state["tickets"])
     return Wish(
-        op="body", args={"ticket": key}, slots={"found": one["body"]}, says=(one["body"],), names="ticket", note=f"/tickets/{key}/body",
-        say=("read {ticket_id} to me", "what does the {ticket} {ticket_id} say", "what did they write in {ticket_id}", "text of {ticket_id}"),
+        op="body", args={"ticket": key}, slots={"found": one["body"]}, says=(one["body"],), names="ticket",
+            note=f"/tickets/{key}/body",
+        say=("read {ticket_id} to me", "what does the {ticket} {ticket_id} say", "what did they write in {ticket_id}",
+            "text of {ticket_id}"),
         final=("It says: {found}.", "{ticket_id}: {found}.", "They write: {found}."),
         lacks={"ticket": ("read the {ticket} to me", "what did they write")},
     )  # fmt: skip
@@ -162,10 +177,13 @@ def give(rng: Random, state: State) -> Wish:
     key, one = pick(rng, state["tickets"])
     who = value("person", rng, "train")
     return Wish(
-        op="assign", args={"ticket": key, "owner": who}, says=(key,), names="ticket", changes={} if who == one["owner"] else {f"/tickets/{key}/owner": who},
-        say=("give {ticket_id} to {owner}", "assign the {ticket} {ticket_id} to {owner}", "{owner} should take {ticket_id}", "make {owner} the owner of {ticket_id}"),
+        op="assign", args={"ticket": key, "owner": who}, says=(key,), names="ticket",
+            changes={} if who == one["owner"] else {f"/tickets/{key}/owner": who},
+        say=("give {ticket_id} to {owner}", "assign the {ticket} {ticket_id} to {owner}", "{owner} should take {ticket_id}",
+            "make {owner} the owner of {ticket_id}"),
         final=("{ticket_id} belongs to {owner} now.", "{owner} has {ticket_id}.", "Done: {ticket_id} is {owner}'s."),
-        lacks={"owner": ("assign {ticket_id} to somebody", "give {ticket_id} to a colleague"), "ticket": ("give a {ticket} to {owner}", "assign it to {owner}")},
+        lacks={"owner": ("assign {ticket_id} to somebody", "give {ticket_id} to a colleague"),
+            "ticket": ("give a {ticket} to {owner}", "assign it to {owner}")},
     )  # fmt: skip
 
 
@@ -174,7 +192,8 @@ def close(rng: Random, state: State) -> Wish:
     key, _ = pick(rng, state["tickets"])
     return Wish(
         op="close", args={"ticket": key}, says=(key,), names="ticket", changes={f"/tickets/{key}/status": "closed"},
-        say=("close {ticket_id}", "{ticket_id} is done, close it", "resolve the {ticket} {ticket_id}", "mark {ticket_id} as done"),
+        say=("close {ticket_id}", "{ticket_id} is done, close it", "resolve the {ticket} {ticket_id}",
+            "mark {ticket_id} as done"),
         final=("{ticket_id} is closed.", "I closed {ticket_id}.", "Closed: {ticket_id}."),
         lacks={"ticket": ("close a {ticket}", "that {ticket} is done, close it")},
     )  # fmt: skip
@@ -185,10 +204,13 @@ def rank(rng: Random, state: State) -> Wish:
     key, one = pick(rng, state["tickets"])
     level = rng.choice([one_level for one_level in LEVELS if one_level != one["level"]])
     return Wish(
-        op="rank", args={"ticket": key, "level": level}, says=(key, level), names="ticket", changes={f"/tickets/{key}/level": level},
-        say=("set {ticket_id} to {level}", "make the {ticket} {ticket_id} {level} priority", "the urgency of {ticket_id} should be {level}"),
+        op="rank", args={"ticket": key, "level": level}, says=(key, level), names="ticket",
+            changes={f"/tickets/{key}/level": level},
+        say=("set {ticket_id} to {level}", "make the {ticket} {ticket_id} {level} priority",
+            "the urgency of {ticket_id} should be {level}"),
         final=("{ticket_id} is {level} now.", "Set {ticket_id} to {level}."),
-        lacks={"level": ("change the urgency of {ticket_id}", "set another priority for {ticket_id}"), "ticket": ("set the {ticket} to {level}",)},
+        lacks={"level": ("change the urgency of {ticket_id}", "set another priority for {ticket_id}"),
+            "ticket": ("set the {ticket} to {level}",)},
     )  # fmt: skip
 
 
@@ -200,7 +222,8 @@ def file_new(rng: Random, state: State) -> Wish:
     how = " with priority {level}" if level else ""
     return Wish(
         op="open", args={"title": title, **({"level": level} if level else {})}, slots={"key": key}, says=(key,),
-        say=tuple(text + how for text in ("open a {ticket}: {title}", "file a {ticket} called {title}", "new {ticket} about {title}", "create the {ticket} {title}")),
+        say=tuple(text + how for text in ("open a {ticket}: {title}", "file a {ticket} called {title}",
+            "new {ticket} about {title}", "create the {ticket} {title}")),
         final=("Opened {key}: {title}.", "The {ticket} {key} is open.", "It is {key}."),
         changes={"/next": state["next"] + 1, f"/tickets/{key}": new},
         lacks={"title": (f"open a new {{ticket}}{how}", f"file a {{ticket}} for me{how}")},
@@ -261,5 +284,6 @@ def tell_owner(scene: Scene) -> None:
 DOMAIN = Domain(
     key="tickets",
     nouns={"ticket": ("ticket", "issue", "case", "request")},
-    build=build, ops=OPS, wishes=(owner_of, level_of, text_of, give, close, rank, file_new), scripts=(close_by_title, hand_over, tell_owner),
+    build=build, ops=OPS, wishes=(owner_of, level_of, text_of, give, close, rank, file_new),
+        scripts=(close_by_title, hand_over, tell_owner),
 )  # fmt: skip

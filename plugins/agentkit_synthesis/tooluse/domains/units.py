@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["DOMAIN"]
 
 UNITS: Mapping[str, Mapping[str, Decimal]] = {
-    "length": {"mm": Decimal("0.001"), "cm": Decimal("0.01"), "m": Decimal(1), "km": Decimal(1000), "inch": Decimal("0.0254"), "foot": Decimal("0.3048"), "mile": Decimal("1609.344")},
-    "mass": {"g": Decimal("0.001"), "kg": Decimal(1), "t": Decimal(1000), "lb": Decimal("0.45359237"), "oz": Decimal("0.028349523125")},
+    "length": {"mm": Decimal("0.001"), "cm": Decimal("0.01"), "m": Decimal(1), "km": Decimal(1000), "inch": Decimal("0.0254"),
+    "foot": Decimal("0.3048"), "mile": Decimal("1609.344")},
+    "mass": {"g": Decimal("0.001"), "kg": Decimal(1), "t": Decimal(1000), "lb": Decimal("0.45359237"),
+    "oz": Decimal("0.028349523125")},
     "time": {"second": Decimal(1), "minute": Decimal(60), "hour": Decimal(3600), "day": Decimal(86400)},
 }  # fmt: skip
 NAMES = ("budget", "target", "rent", "weight", "limit", "score", "quota", "floor_area")
@@ -72,16 +74,24 @@ def _remember(state: State, name: str, number: int) -> Any:
 
 NAME = Param(key="name", names=("name", "key", "label", "{slot}"), about="name of the {slot}")
 OPS = (
-    Op(key="sum", names=("calculator", "calculate", "compute", "work_out", "{sum}"), about=("Work out arithmetic and percentages.", "The value of an arithmetic expression."),
-       params=(Param(key="expression", names=("expression", "formula", "{sum}", "input"), about="expression, such as 15% of 200 or (3 + 4) * 2", composed=True),), run=_work_out, can="do arithmetic", trusted=True),
-    Op(key="convert", names=("convert_units", "convert", "to_unit", "unit_converter"), about=("Convert an amount from one unit to another.", "Turn lengths, masses and times into other units."),
+    Op(key="sum", names=("calculator", "calculate", "compute", "work_out", "{sum}"),
+       about=("Work out arithmetic and percentages.", "The value of an arithmetic expression."),
+       params=(Param(key="expression", names=("expression", "formula", "{sum}", "input"),
+           about="expression, such as 15% of 200 or (3 + 4) * 2", composed=True),), run=_work_out, can="do arithmetic",
+               trusted=True),
+    Op(key="convert", names=("convert_units", "convert", "to_unit", "unit_converter"),
+       about=("Convert an amount from one unit to another.", "Turn lengths, masses and times into other units."),
        params=(Param(key="amount", names=("amount", "value", "number", "quantity"), about="how much", kind="number"),
                Param(key="unit", names=("unit", "from_unit", "source"), about="unit that it is in, such as km"),
-               Param(key="to", names=("to", "to_unit", "target"), about="unit that is wanted, such as mile")), run=_convert, can="convert units", trusted=True),
-    Op(key="recall", names=("recall_{slot}", "get_{slot}", "read_{slot}"), about=("A number that was stored under a name.", "Recall a {slot}."), params=(NAME,), run=_recall,
+               Param(key="to", names=("to", "to_unit", "target"), about="unit that is wanted, such as mile")), run=_convert,
+                   can="convert units", trusted=True),
+    Op(key="recall", names=("recall_{slot}", "get_{slot}", "read_{slot}"),
+       about=("A number that was stored under a name.", "Recall a {slot}."), params=(NAME,), run=_recall,
        can="recall a {slot}", trusted=True),
-    Op(key="remember", names=("store_{slot}", "set_{slot}", "save_{slot}"), about=("Store a whole number under a name.", "Remember a {slot}."),
-       params=(NAME, Param(key="number", names=("number", "value", "amount"), about="the number", kind="integer")), run=_remember, can="store a {slot}", writes=True, trusted=True),
+    Op(key="remember", names=("store_{slot}", "set_{slot}", "save_{slot}"),
+       about=("Store a whole number under a name.", "Remember a {slot}."),
+       params=(NAME, Param(key="number", names=("number", "value", "amount"), about="the number", kind="integer")), run=_remember,
+       can="store a {slot}", writes=True, trusted=True),
 )  # fmt: skip
 
 
@@ -93,7 +103,8 @@ def work_out(rng: Random, state: State) -> Wish:
             break
     found = calculate(asked.expression)
     return Wish(
-        op="sum", args={"expression": asked.expression}, slots={"found": found}, says=(found,), say=(asked.text,), final=("That is {found}.", "{found}.", "It comes to {found}."),
+        op="sum", args={"expression": asked.expression}, slots={"found": found}, says=(found,), say=(asked.text,),
+            final=("That is {found}.", "{found}.", "It comes to {found}."),
     )  # fmt: skip
 
 
@@ -105,8 +116,10 @@ def convert(rng: Random, state: State) -> Wish:
     found = converted(amount, unit, to)
     return Wish(
         op="convert", args={"amount": amount, "unit": unit, "to": to}, slots={"found": found}, says=(found,),
-        say=("convert {amount} {unit} to {to}", "how much is {amount} {unit} in {to}", "{amount} {unit} in {to}", "what are {amount} {unit} in {to}"), final=("{amount} {unit} are {found} {to}.", "{found} {to}."),
-        lacks={"to": ("convert {amount} {unit}", "I need {amount} {unit} in another unit"), "amount": ("convert from {unit} to {to}", "how much is that in {to}, it is in {unit}")},
+        say=("convert {amount} {unit} to {to}", "how much is {amount} {unit} in {to}", "{amount} {unit} in {to}",
+            "what are {amount} {unit} in {to}"), final=("{amount} {unit} are {found} {to}.", "{found} {to}."),
+        lacks={"to": ("convert {amount} {unit}", "I need {amount} {unit} in another unit"),
+            "amount": ("convert from {unit} to {to}", "how much is that in {to}, it is in {unit}")},
     )  # fmt: skip
 
 
@@ -115,7 +128,8 @@ def recall(rng: Random, state: State) -> Wish:
     name, number = pick(rng, state["memory"])
     return Wish(
         op="recall", args={"name": name}, slots={"found": number}, says=(str(number),), names="name",
-        say=("what is the {name}", "recall the {slot} {name}", "what did I store as {name}", "which number is under {name}"), final=("{name} is {found}.", "{found}."),
+        say=("what is the {name}", "recall the {slot} {name}", "what did I store as {name}", "which number is under {name}"),
+            final=("{name} is {found}.", "{found}."),
         lacks={"name": ("recall a {slot}", "what did I store", "which number was it")},
     )  # fmt: skip
 
@@ -126,8 +140,10 @@ def remember(rng: Random, state: State) -> Wish:
     number = digits(rng, 1000, 9000)
     return Wish(
         op="remember", args={"name": name, "number": number}, says=(name, str(number)), changes={f"/memory/{name}": number},
-        say=("store {number} as {name}", "remember {name}: {number}", "the {slot} {name} is {number}, keep it", "save {number} under {name}"), final=("{name} is {number} now.", "Stored: {name} {number}."),
-        lacks={"name": ("store {number}", "remember {number} for me"), "number": ("store the {name}", "change the {slot} {name}")},
+        say=("store {number} as {name}", "remember {name}: {number}", "the {slot} {name} is {number}, keep it",
+            "save {number} under {name}"), final=("{name} is {number} now.", "Stored: {name} {number}."),
+        lacks={"name": ("store {number}", "remember {number} for me"),
+            "number": ("store the {name}", "change the {slot} {name}")},
     )  # fmt: skip
 
 
@@ -200,5 +216,6 @@ def mend_unit(scene: Scene) -> None:
 DOMAIN = Domain(
     key="units",
     nouns={"sum": ("sum", "formula", "calculation"), "slot": ("slot", "variable", "constant", "number")},
-    build=build, ops=OPS, wishes=(work_out, convert, recall, remember), scripts=(share_of_slot, both_together, keep_sum, mend_unit),
+    build=build, ops=OPS, wishes=(work_out, convert, recall, remember),
+        scripts=(share_of_slot, both_together, keep_sum, mend_unit),
 )  # fmt: skip

@@ -27,13 +27,20 @@ _OPERATOR = re.compile(
 _WORDS = re.compile(r"[a-z]+")
 POOLS: Mapping[str, str] = {
     "city": "city", "town": "city", "place": "city", "location": "city", "destination": "city", "origin": "city",
-    "person": "person", "author": "person", "customer": "person", "employee": "person", "owner": "person", "recipient": "person", "user": "person", "who": "person",
-    "email": "@email", "mail": "@email", "phone": "@phone", "telephone": "@phone", "path": "@path", "file": "@path", "filename": "@path", "folder": "folder",
-    "directory": "folder", "url": "url", "link": "url", "website": "url", "title": "title", "subject": "subject", "topic": "topic", "query": "term", "search": "term",
-    "keyword": "term", "word": "word", "item": "item", "product": "product", "article": "product", "room": "room", "event": "event", "song": "song", "artist": "artist",
-    "book": "book", "language": "language", "currency": "currency", "company": "company", "service": "service", "host": "host", "server": "host", "branch": "branch",
-    "message": "message", "note": "note", "content": "content", "text": "phrase", "sentence": "phrase", "animal": "animal", "color": "color", "colour": "color", "food": "food",
-    "command": "command", "id": "@id", "identifier": "@id", "number": "@id", "code": "@code", "name": "person", "unit": "unit", "medicine": "medicine", "sport": "sport",
+    "person": "person", "author": "person", "customer": "person", "employee": "person", "owner": "person", "recipient": "person",
+    "user": "person", "who": "person",
+    "email": "@email", "mail": "@email", "phone": "@phone", "telephone": "@phone", "path": "@path", "file": "@path",
+    "filename": "@path", "folder": "folder",
+    "directory": "folder", "url": "url", "link": "url", "website": "url", "title": "title", "subject": "subject",
+    "topic": "topic", "query": "term", "search": "term",
+    "keyword": "term", "word": "word", "item": "item", "product": "product", "article": "product", "room": "room",
+    "event": "event", "song": "song", "artist": "artist",
+    "book": "book", "language": "language", "currency": "currency", "company": "company", "service": "service", "host": "host",
+    "server": "host", "branch": "branch",
+    "message": "message", "note": "note", "content": "content", "text": "phrase", "sentence": "phrase", "animal": "animal",
+    "color": "color", "colour": "color", "food": "food",
+    "command": "command", "id": "@id", "identifier": "@id", "number": "@id", "code": "@code", "name": "person", "unit": "unit",
+    "medicine": "medicine", "sport": "sport",
 }  # fmt: skip
 
 
