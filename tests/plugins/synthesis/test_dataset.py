@@ -83,7 +83,7 @@ def test_another_seed_makes_other_rows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_killed_and_resumed_gives_the_bytes_of_an_undisturbed_run(tmp_path: Path, workers: int) -> None:
-    params = {"count": 800, "options": {"seconds": 0.002}, "chunk": 16}
+    params = {"count": 600, "options": {"seconds": 0.002}, "chunk": 16}
     made(tmp_path / "whole", **{**params, "workers": 2})
     folder = tmp_path / "killed"
     started = {"out": str(folder / "out"), "workers": workers, **params}
@@ -91,15 +91,26 @@ def test_killed_and_resumed_gives_the_bytes_of_an_undisturbed_run(tmp_path: Path
     process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(HERE)})
     checkpoint = folder / "run/checkpoints/rows.json"
     wait_for(lambda: checkpoint.exists() and json.loads(checkpoint.read_text())["kept"] > 0, process)
+    workers_of = children(process.pid)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
+    end = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in workers_of):  # they leave with the process that started them
+        assert time.monotonic() < end
+        time.sleep(0.02)
     kept = json.loads(checkpoint.read_text())["kept"]
-    assert 0 < kept < 800
+    assert 0 < kept < 600
     assert not (folder / "out").exists()
     assert jobs.read(folder / "run").status == "interrupted"
     done = made(folder, **{**params, "workers": 3})
     assert done.status == "ok", done.error
     assert contents(folder) == contents(tmp_path / "whole")
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that one has started; none where the system does not say."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(one) for one in listed.read_text().split()] if listed.exists() else []
 
 
 def wait_for(condition: Any, process: subprocess.Popen[bytes], seconds: float = 30.0) -> None:
