@@ -23,7 +23,6 @@ class Cell:
         student: who learns: cnn, svm or llama.
         arm: what from.
         share: of the real labels, 0 to 1; 0 without real ones, and for traces.
-        family: of traces; empty for images.
         seed: of its weights, its order, and its choice of labels.
         steps: of the optimiser.
     """
@@ -32,7 +31,6 @@ class Cell:
     student: str
     arm: str
     share: float = 0.0
-    family: str = ""
     seed: int
     steps: int
 

@@ -16,14 +16,15 @@ from agentkit_synthesis.measure.seeing import taught_cnn
 from agentkit_synthesis.measure.speaking import BATCH, Exercise, taught
 from agentkit_synthesis.measure.teaching import lesson_of
 from agentkit_synthesis.measure.tokens import Tokenizer
-from agentkit_synthesis.measure.told import EXPLAINED, LONGER, read_traces
+from agentkit_synthesis.measure.told import EXPLAINED, LONGER, PLAIN, read_traces
 from agentkit_synthesis.quality.folders import Dataset
 
 __all__ = ["costs_of"]
 
 STEPS = 4  # timed, after one that is not
 SVM_S = 1.0
-SCORING_S = 10.0  # of a student of traces
+SCORING_S = 20.0  # of a student of traces
+PROBED = 100  # traces of a family
 
 
 def costs_of(params: MeasureParams, data: Dataset, cells: Sequence[Cell]) -> float:
@@ -36,18 +37,13 @@ def costs_of(params: MeasureParams, data: Dataset, cells: Sequence[Cell]) -> flo
         few = replace(lesson_of(images, nets[0], params.labels_seed), steps=STEPS + 1)
         step = _seconds(lambda: taught_cnn(replace(few, augment=True))) / (STEPS + 1)
         return sum(step * cell.steps if cell.student == "cnn" else SVM_S for cell in cells)
-    traces = read_traces(params)
-    total = 0.0
-    for family, problems in traces.train.items():
-        words = Tokenizer([text for one in problems[:200] for text in (one.question, one.explained)])
-        lengths = [(len(words.encode(one.question)), len(words.encode(one.explained)), len(words.encode(one.bare))) for one in problems[:200]]  # fmt: skip
-        asked, long, short = (int(np.mean(of)) for of in zip(*lengths, strict=True))
-        steps = {name: _step(asked + reply) for name, reply in (("long", long), ("short", short))}
-        for cell in cells:
-            if cell.family == family:
-                longer = (asked + long) / (asked + short) if cell.arm == LONGER else 1.0
-                total += SCORING_S + cell.steps * longer * steps["long" if cell.arm == EXPLAINED else "short"]
-    return total
+    problems = [one for several in read_traces(params).train.values() for one in several[:PROBED]]
+    words = Tokenizer([text for one in problems for text in (one.question, one.explained)])
+    lengths = [[len(words.encode(text)) for text in (one.question, one.explained, one.bare)] for one in problems]
+    asked, long, short = (int(np.mean(of)) for of in zip(*lengths, strict=True))
+    explained, plain, ratio = _step(asked + long), _step(asked + short), (asked + long) / (asked + short)
+    each = {EXPLAINED: explained, PLAIN: plain, LONGER: plain * ratio}
+    return sum(SCORING_S + cell.steps * each[cell.arm] for cell in cells)
 
 
 def _step(length: int) -> float:

@@ -13,7 +13,7 @@ from agentkit_synthesis.measure.cells import Cell, read_result, write_result
 from agentkit_synthesis.measure.params import MeasureParams
 from agentkit_synthesis.quality.folders import Dataset, open_dataset
 
-__all__ = ["JSON", "MEASURE", "PICTURE", "TABLE"]
+__all__ = ["JSON", "MEASURE", "PICTURE", "TABLE", "labels_seen"]
 
 JSON, TABLE, PICTURE = "measure.json", "measure.md", "measure.png"
 NEEDS = ("torch", "transformers", "sklearn", "scipy", "matplotlib", "PIL")
@@ -75,7 +75,7 @@ def _cells(params: MeasureParams, data: Dataset, context: JobContext | None = No
         if params.against is not None:
             raise InvalidParams("/against: traces are measured on their own test split; leave it out")
         traces = read_traces(params)
-        warnings, cells, digest = traces.warnings, cells_of_traces(params, traces), digest_of_traces(traces)
+        warnings, cells, digest = traces.warnings, cells_of_traces(params), digest_of_traces(traces)
     for warning in warnings if context is not None else ():
         assert context is not None
         context.warn(warning)
@@ -96,7 +96,7 @@ def _taught(params: MeasureParams, cells: Sequence[Cell], context: JobContext) -
         nonlocal done
         write_result(folder, cell, result)
         done += 1
-        context.event("student", {"arm": cell.arm, "share": cell.share, "family": cell.family, "seed": cell.seed, "score": result["score"]})  # fmt: skip
+        context.event("student", {"arm": cell.arm, "share": cell.share, "seed": cell.seed, "score": result["score"]})  # fmt: skip
         context.step(min(done, len(cells) - 1), len(cells), {"score": result["score"]}, phase="students")
 
     given = {**params.model_dump(mode="json"), "workers": 1}
@@ -111,7 +111,10 @@ def _told(params: MeasureParams, data: Dataset, cells: Sequence[Cell], results: 
 
     params.out.mkdir(parents=True, exist_ok=True)
     if data.kind == "images":
-        found: dict[str, Any] = {"kind": "images", "students": results_of_images(cells, results)}
+        found: dict[str, Any] = {
+            "kind": "images",
+            "students": results_of_images(cells, results, _generator_labels(params, data, context)),
+        }
         plots.plot_images(found["students"], params.out / PICTURE, title=data.name)
         parts = [tables.markdown(rows) for one in found["students"].values() for rows in (tables.image_table(one), tables.saved_table(one))]  # fmt: skip
     else:
@@ -123,6 +126,24 @@ def _told(params: MeasureParams, data: Dataset, cells: Sequence[Cell], results: 
     for name in (JSON, TABLE, PICTURE):
         context.artifact(params.out / name, "measurement")
     return found
+
+
+def _generator_labels(params: MeasureParams, data: Dataset, context: JobContext) -> int:
+    """Return the real labels that the generator saw."""
+    known = params.generator_labels if params.generator_labels is not None else labels_seen(data.manifest)
+    if known is None:
+        context.warn("it is not known how many real labels the generator saw: those are not taken off what is saved; give generator_labels")  # fmt: skip
+        return 0
+    return known
+
+
+def labels_seen(manifest: Mapping[str, Any]) -> int | None:
+    """Return how many labelled images a manifest says that the generator learnt from, wherever in it; None if it does not."""
+    found = manifest.get("labelled")
+    if isinstance(found, int) and not isinstance(found, bool):
+        return found
+    inner = (labels_seen(value) for value in manifest.values() if isinstance(value, Mapping))
+    return next((value for value in inner if value is not None), None)
 
 
 MEASURE = Job(name="measure", home="agentkit_synthesis.measure.measuring:MEASURE", plan=plan, run=run)

@@ -40,14 +40,18 @@ class MeasureParams(Checked):
         ge=0,
         description="always the labels of this seed, as a generator that saw only these had them; else each seed has its own",
     )
-    student: tuple[Student, ...] = Field(("cnn",), min_length=1, description="who learns images")
-    families: tuple[str, ...] = Field(
-        (), description="families of traces, each with a student of its own; all by default"
+    generator_labels: int | None = Field(
+        None,
+        ge=0,
+        description="real labels that the generator saw: they are not saved; its manifest says so by default",
     )
-    train_rows: int = Field(4_000, ge=50, description="traces of a family to train on, at most")
+    student: tuple[Student, ...] = Field(("cnn",), min_length=1, description="who learns images")
+    families: tuple[str, ...] = Field((), description="families of traces; all by default")
+    systems: tuple[str, ...] = Field((), description="system messages of traces, that is styles; all by default")
+    train_rows: int = Field(20_000, ge=50, description="traces of a family to train on, at most")
     test_rows: int = Field(200, ge=20, description="held-out traces of a family to score, at most")
     steps: int | None = Field(
-        None, ge=10, description="optimiser steps of every student; 400 for images, 1500 for traces"
+        None, ge=10, description="optimiser steps of every student; 400 for images, 4000 for traces"
     )
     seeds: int | None = Field(None, ge=1, le=100, description="students for each figure; 5 for images, 3 for traces")
     seed: int = Field(0, ge=0, lt=2**31, description="the first of them")

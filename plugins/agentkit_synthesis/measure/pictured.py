@@ -108,6 +108,11 @@ def _copies(made: LabelledImages, test: LabelledImages) -> int:
 def _matched(made: LabelledImages, other: str, real: LabelledImages, name: str) -> tuple[LabelledImages, list[str]]:
     """Return the synthetic images with the real ones' label indices; labels that only one side has are told."""
     theirs, mine = real.values[name], made.values[other]
+    for pointer, values in (("/against", theirs), ("/data", mine)):
+        if len(values) < 2:
+            raise InvalidParams(
+                f"{pointer}: all images have the same label ({_few(values)}); there is nothing to learn to tell apart: add another"
+            )
     common = [value for value in mine if value in theirs]
     if len(common) < 2:
         raise InvalidParams(

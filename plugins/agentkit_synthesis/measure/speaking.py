@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from agentkit.errors import Cancelled
 from agentkit_synthesis.measure.tokens import ASK_END, END, PAD
 
 __all__ = ["CONTEXT", "Exercise", "answers_of", "student", "taught"]
 
-CONTEXT = 512  # tokens
-WIDTH, LAYERS, HEADS, HIDDEN = 128, 3, 4, 384  # 0.64 million weights without the embedding
+CONTEXT = 1_024  # tokens
+WIDTH, LAYERS, HEADS, HIDDEN = 128, 2, 4, 384  # 0.43 million weights besides the embedding
 BATCH = 32
 RATE, DECAY, BETAS = 2e-3, 0.01, (0.9, 0.98)
 WARM_UP = 0.05  # of the steps
@@ -47,10 +48,20 @@ def student(vocabulary: int, seed: int) -> LlamaForCausalLM:
         return LlamaForCausalLM(config)
 
 
-def taught(exercises: Sequence[Exercise], *, vocabulary: int, steps: int, seed: int) -> tuple[LlamaForCausalLM, int]:
+def taught(
+    exercises: Sequence[Exercise],
+    *,
+    vocabulary: int,
+    steps: int,
+    seed: int,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> tuple[LlamaForCausalLM, int]:
     """Teach a student on one thread, and return it with the number of tokens that it read, padding aside.
 
     The loss is that of the reply and its end. AdamW, the rate up over a twentieth of the steps and then down to zero in a line.
+
+    Raises:
+        Cancelled: `should_stop` said so; it is asked at every step.
     """
     torch.set_num_threads(1)
     model = student(vocabulary, seed)
@@ -58,6 +69,8 @@ def taught(exercises: Sequence[Exercise], *, vocabulary: int, steps: int, seed: 
     warm = max(1, round(WARM_UP * steps))
     read = 0
     for step, batch in zip(range(steps), _batches(exercises, seed), strict=False):
+        if should_stop():
+            raise Cancelled(f"stopped after {step} of {steps} steps; this student is taught anew")
         for group in optimiser.param_groups:
             group["lr"] = RATE * min((step + 1) / warm, (steps - step) / max(1, steps - warm))
         inputs, labels = _padded(batch)
@@ -95,10 +108,19 @@ def _padded(batch: Sequence[Exercise]) -> tuple[Tensor, Tensor]:
     return inputs, labels
 
 
-def answers_of(model: LlamaForCausalLM, questions: Sequence[Sequence[int]], *, most: int) -> list[list[int]]:
+def answers_of(
+    model: LlamaForCausalLM,
+    questions: Sequence[Sequence[int]],
+    *,
+    most: int,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> list[list[int]]:
     """Return the most probable reply to each question, token by token, up to `most` tokens or its end.
 
     Questions of one length are asked together, so that nothing is padded and no reply depends on another.
+
+    Raises:
+        Cancelled: `should_stop` said so; it is asked between lengths.
     """
     model.eval()
     by_length: dict[int, list[int]] = {}
@@ -106,6 +128,8 @@ def answers_of(model: LlamaForCausalLM, questions: Sequence[Sequence[int]], *, m
         by_length.setdefault(len(question), []).append(place)
     replies: list[list[int]] = [[] for _ in questions]
     for places in by_length.values():
+        if should_stop():
+            raise Cancelled("stopped while a student was asked; it is taught anew")
         asked = torch.tensor([[*questions[place], ASK_END] for place in places])
         with torch.no_grad():
             said = _greedy(model, asked, min(most, CONTEXT - asked.shape[1]))

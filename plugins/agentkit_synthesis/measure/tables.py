@@ -21,13 +21,13 @@ def image_table(one: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def saved_table(one: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return labels saved at equal accuracy."""
+    """Return labels saved at equal accuracy; labels used are those mixed in, or those that the generator saw, if these are more."""
     return [
         {
-            "helped by": row["arm"].removeprefix("real").lstrip(" +,"), "real labels": f"{row['labels']:,}", "accuracy": f"{100 * row['accuracy']:.1f} %",
+            "helped by": row["arm"].removeprefix("real").lstrip(" +,"), "mixed in": f"{row['mixed_in']:,}", "labels used": f"{row['labels']:,}", "accuracy": f"{100 * row['accuracy']:.1f} %",
             "real alone needs": f"more than {row['of']:,}" if row["needed"] is None else f"{row['needed']:,.0f}", "saved": _saved(row),
         }
-        for row in sorted(one["saved"], key=lambda row: (row["arm"], row["labels"]))
+        for row in sorted(one["saved"], key=lambda row: (row["arm"], row["mixed_in"]))
     ]  # fmt: skip
 
 
@@ -64,11 +64,9 @@ def signed(row: Mapping[str, Any] | None) -> str:
     if row is None:
         return "-"
     told = f"{100 * row['mean']:+.1f}"
-    return (
-        told
-        if row["interval"] is None
-        else f"{told} ({100 * row['interval'][0]:+.1f} to {100 * row['interval'][1]:+.1f})"
-    )
+    if row["interval"] is None:
+        return f"{told} ({_without(row)})"
+    return f"{told} ({100 * row['interval'][0]:+.1f} to {100 * row['interval'][1]:+.1f})"
 
 
 def _without(row: Mapping[str, Any]) -> str:

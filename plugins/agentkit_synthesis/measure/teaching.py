@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -20,14 +20,17 @@ from agentkit_synthesis.measure.told import read_traces, teach_traces
 __all__ = ["lesson_of", "teach"]
 
 
-def teach(params: Mapping[str, Any], cell: Cell) -> dict[str, Any]:
+def teach(params: Mapping[str, Any], cell: Cell, should_stop: Callable[[], bool]) -> dict[str, Any]:
     """Return what a cell comes to: `score`, its accuracy on what is held out, 0 to 1, and what it was taught with.
 
     The same parameters and cell give the same in every process of one machine.
+
+    Raises:
+        Cancelled: `should_stop` said so; a student of images is so quick that it is not asked.
     """
     told = json.dumps(params, sort_keys=True, default=str)
     if cell.kind == "traces":
-        return teach_traces(_traces(told), cell)
+        return teach_traces(_traces(told), cell, should_stop)
     images = _images(told)
     lesson = lesson_of(images, cell, MeasureParams.parse(params).labels_seed)
     score = (taught_cnn if cell.student == "cnn" else taught_svm)(lesson)

@@ -1,8 +1,8 @@
-"""What is measured of traces: a student for each family, taught with explanations, and with answers alone."""
+"""What is measured of traces: students taught with explanations, and others with answers alone, each on all families together."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ __all__ = ["EXPLAINED", "LONGER", "PLAIN", "Traces", "cells_of_traces", "read_tr
 EXPLAINED, PLAIN, LONGER = "explained", "answers", "answers, as many tokens"
 ARMS = (EXPLAINED, PLAIN, LONGER)
 FEWEST_TRAIN, FEWEST_TEST = 50, 20
+STEPS = 4_000
 SPARE = 1.5  # times the longest reply that was learnt, for a reply
 
 
@@ -42,11 +43,11 @@ def read_traces(params: MeasureParams) -> Traces:
             raise InvalidParams(
                 f"/data: {params.data} has no {path.name}: students are scored on problems that are held out; make it with a share for the test"
             )
-    train = read_problems(files[0], params.families, most=params.train_rows)
-    test = read_problems(files[1], params.families, most=params.test_rows)
+    train = read_problems(files[0], params.families, params.systems, most=params.train_rows)
+    test = read_problems(files[1], params.families, params.systems, most=params.test_rows)
     if absent := [name for name in params.families if name not in train]:
         raise InvalidParams(
-            f"/families: there are no explained traces of {', '.join(absent)}; there are some of {', '.join(sorted(read_problems(files[0], (), most=1))) or 'none'}"
+            f"/families: there are no explained traces of {', '.join(absent)}; there are some of {', '.join(sorted(read_problems(files[0], (), params.systems, most=1))) or 'none'}"
         )
     told = []
     for name in sorted(train):
@@ -62,37 +63,48 @@ def read_traces(params: MeasureParams) -> Traces:
     return Traces({name: train[name] for name in kept}, {name: test[name] for name in kept}, tuple(told))
 
 
-def cells_of_traces(params: MeasureParams, traces: Traces) -> list[Cell]:
-    """Return every student that is to be taught: family by arm by seed."""
+def cells_of_traces(params: MeasureParams) -> list[Cell]:
+    """Return every student that is to be taught: arm by seed."""
+    steps, seeds = params.steps or STEPS, params.seeds or 3
     return [
-        Cell(kind="traces", student="llama", arm=arm, family=family, seed=params.seed + n, steps=params.steps or 1_500)
-        for family in traces.train
+        Cell(kind="traces", student="llama", arm=arm, seed=params.seed + n, steps=steps)
         for arm in ARMS
-        for n in range(params.seeds or 3)
+        for n in range(seeds)
     ]
 
 
-def teach_traces(traces: Traces, cell: Cell) -> dict[str, Any]:
-    """Teach one student and score it: exact match of its answer on problems held out.
+def teach_traces(traces: Traces, cell: Cell, should_stop: Callable[[], bool]) -> dict[str, Any]:
+    """Teach one student all families and score it on each: exact match of its answer on problems held out.
 
     With `LONGER` a student of answers alone takes so many more steps that it reads as many tokens as one of explanations.
+
+    Raises:
+        Cancelled: `should_stop` said so.
     """
-    train, test = traces.train[cell.family], traces.test[cell.family]
-    words = Tokenizer([text for one in train for text in (one.question, one.explained, one.bare)])
-    questions = [words.encode(one.question) for one in train]
-    long, short = ([Exercise(question, words.encode(text)) for question, text in zip(questions, texts, strict=True)] for texts in ([one.explained for one in train], [one.bare for one in train]))  # fmt: skip
-    fitting = [place for place, one in enumerate(long) if len(one) <= CONTEXT]  # the same problems in each arm
-    long, short = [long[place] for place in fitting], [short[place] for place in fitting]
-    if len(long) < FEWEST_TRAIN:
-        raise InvalidParams(
-            f"/data: all but {len(long)} traces of {cell.family} are longer than {CONTEXT} tokens; make them shorter"
-        )
+    words, long, short = _exercises(traces)
     ratio = sum(map(len, long)) / sum(map(len, short))
     exercises = long if cell.arm == EXPLAINED else short
     steps = round(cell.steps * ratio) if cell.arm == LONGER else cell.steps
-    model, read = taught(exercises, vocabulary=len(words), steps=steps, seed=cell.seed)
+    model, read = taught(exercises, vocabulary=len(words), steps=steps, seed=cell.seed, should_stop=should_stop)
     most = int(SPARE * max(len(one.reply) for one in exercises)) + 8
-    replies = answers_of(model, [words.encode(one.question) for one in test], most=most)
-    right = sum(answered(words.decode(reply)) == one.answer for reply, one in zip(replies, test, strict=True))
+    asked = [(family, one) for family, several in traces.test.items() for one in several]
+    replies = answers_of(model, [words.encode(one.question) for _, one in asked], most=most, should_stop=should_stop)
+    right = dict.fromkeys(traces.test, 0)
+    for reply, (family, one) in zip(replies, asked, strict=True):
+        right[family] += answered(words.decode(reply)) == one.answer
     weights = sum(weight.numel() for weight in model.parameters())
-    return {"score": right / len(test), "right": right, "of": len(test), "rows": len(exercises), "left_out": len(train) - len(exercises), "steps_taken": steps, "tokens": read, "weights": weights}  # fmt: skip
+    return {
+        "score": sum(right.values()) / len(asked), "right": right, "of": {family: len(several) for family, several in traces.test.items()},
+        "rows": len(exercises), "steps_taken": steps, "tokens": read, "weights": weights,
+    }  # fmt: skip
+
+
+def _exercises(traces: Traces) -> tuple[Tokenizer, list[Exercise], list[Exercise]]:
+    """Return a tokenizer, and the problems with explanations and with answers alone, in the same order."""
+    problems = [one for several in traces.train.values() for one in several]
+    words = Tokenizer([text for one in problems for text in (one.question, one.explained, one.bare)])
+    questions = [words.encode(one.question) for one in problems]
+    long = [Exercise(asked, words.encode(one.explained)) for asked, one in zip(questions, problems, strict=True)]
+    short = [Exercise(asked, words.encode(one.bare)) for asked, one in zip(questions, problems, strict=True)]
+    fitting = [place for place, one in enumerate(long) if len(one) <= CONTEXT]  # the same problems in each arm
+    return words, [long[place] for place in fitting], [short[place] for place in fitting]
