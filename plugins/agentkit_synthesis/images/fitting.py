@@ -16,6 +16,7 @@ from agentkit_synthesis.images.balance import product_combinations, seen_combina
 from agentkit_synthesis.images.diffusion.design import Design, design_for
 from agentkit_synthesis.images.diffusion.training import Recipe, Trainer, fit
 from agentkit_synthesis.images.labelled import LabelledImages, split
+from agentkit_synthesis.images.learnable import learnable
 from agentkit_synthesis.images.modelling import ImageModel, Judging
 from agentkit_synthesis.images.params import SourceParams
 from agentkit_synthesis.images.sources import PRODUCTS, load
@@ -40,10 +41,11 @@ def images_of(params: SourceParams) -> LabelledImages:
     Raises:
         InvalidParams: they cannot be used.
     """
-    return load(
+    found = load(
         params.real, size=params.size, attributes=params.attributes, count=params.rendered, seed=params.seed,
         skip_bad=params.skip_bad,
     )  # fmt: skip
+    return learnable(found)
 
 
 def design_of(params: SourceParams, images: LabelledImages) -> Design:

@@ -21,13 +21,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from agentkit.errors import InvalidParams
 from agentkit_synthesis.images.labelled import UNKNOWN, LabelledImages
 
-__all__ = ["LEAST", "MOST_PIXELS", "read_folder", "read_image"]
+__all__ = ["MOST_PIXELS", "read_folder", "read_image"]
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 MOST_PIXELS = 64_000_000  # of one file; a larger one is refused before it is unpacked
 MOST_VALUES = 200  # of one attribute
-LEAST = 20  # images; fewer cannot be divided into some to learn from and some to measure with
-LEAST_OF_VALUE = 4
 LABEL = "label"  # the attribute that folders' names are values of
 NAMED = 5  # faulty files that a message names
 GREY = {"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
@@ -64,8 +62,9 @@ def read_folder(
     if bad and not skip_bad:
         more = f" (and {len(bad) - NAMED} more)" if len(bad) > NAMED else ""
         raise InvalidParams(f"/source: {'; '.join(bad[:NAMED])}{more}; mend or remove them, or set skip_bad")
-    _enough(folder, kept)
-    values, labels, notes = _labels(folder, kept)
+    if not kept:
+        raise InvalidParams(f"/source: no image in {folder} can be read")
+    values, labels = _labels(folder, kept)
     grey = colour == "grey" or (colour == "auto" and all(one.shape[2] == 1 for one in pixels))
     return LabelledImages(
         pixels=np.stack([_channels(one, grey_out=grey) for one in pixels]),
@@ -73,7 +72,7 @@ def read_folder(
         values=values,
         names=tuple(path.relative_to(folder).as_posix() for path, _ in kept),
         source=str(folder),
-        warnings=(*(f"left out: {one}" for one in bad), *notes),
+        warnings=tuple(f"left out: {one}" for one in bad),
     )
 
 
@@ -189,16 +188,10 @@ def _checked(table: Path, folder: Path, rows: Sequence[Mapping[str, str]]) -> Ro
     return list(found.items())
 
 
-def _enough(folder: Path, rows: Rows) -> None:
-    if len(rows) < LEAST:
-        raise InvalidParams(f"/source: {folder} has {len(rows)} usable images; at least {LEAST} are needed")
-
-
-def _labels(folder: Path, rows: Rows) -> tuple[dict[str, tuple[str, ...]], dict[str, NDArray[np.int64]], list[str]]:
-    """Return values and labels of every attribute that tells images apart."""
+def _labels(folder: Path, rows: Rows) -> tuple[dict[str, tuple[str, ...]], dict[str, NDArray[np.int64]]]:
+    """Return values and labels of every attribute."""
     values: dict[str, tuple[str, ...]] = {}
     labels: dict[str, NDArray[np.int64]] = {}
-    notes = []
     for name in rows[0][1]:
         told = [row.get(name, "") for _, row in rows]
         distinct = sorted(set(told) - {""})
@@ -206,18 +199,10 @@ def _labels(folder: Path, rows: Rows) -> tuple[dict[str, tuple[str, ...]], dict[
             raise InvalidParams(
                 f"/source: '{name}' in {folder} has {len(distinct)} values; an attribute has a few that recur: remove the column"
             )
-        if len(distinct) < 2:
-            notes.append(f"'{name}' is left out: it has {len(distinct)} value, so it tells nothing apart")
+        if not distinct:
             continue
-        rare = [value for value in distinct if told.count(value) < LEAST_OF_VALUE]
-        if rare:
-            raise InvalidParams(
-                f"/source: {name}={rare[0]} in {folder} has {told.count(rare[0])} images; at least {LEAST_OF_VALUE} are needed"
-            )
         values[name] = tuple(distinct)
         labels[name] = np.array([distinct.index(one) if one else UNKNOWN for one in told], np.int64)
     if not values:
-        raise InvalidParams(
-            f"/source: all images in {folder} have the same label; what is right cannot be told from what is wrong: add a class"
-        )
-    return values, labels, notes
+        raise InvalidParams(f"/source: no image in {folder} has a label; add a column for an attribute")
+    return values, labels

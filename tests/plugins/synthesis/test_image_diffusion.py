@@ -115,7 +115,8 @@ def test_the_sum_of_embeddings_is_what_conditions() -> None:
 
 def test_patches_are_taken_apart_and_put_together() -> None:
     network = Denoiser(design_for(16, 3, VALUES, widths=(8, 16), patch=2))
-    assert network.unet.config.in_channels == 12 and network.unet.config.sample_size == 8
+    assert network.unet.config.in_channels == 12
+    assert network.unet.config.sample_size == 8
     assert network(torch.randn(2, 3, 16, 16), torch.tensor([1, 2]), torch.zeros(2, 2, dtype=torch.int64)).shape == (
         2,
         3,
@@ -224,15 +225,18 @@ def test_samplers_return_the_mixture_whose_score_is_known(kind: Any) -> None:
     )
     left, right = found[found < -0.5], found[found >= -0.5]
     assert len(left) / found.numel() == pytest.approx(0.3, abs=0.03)
-    assert float(left.mean()) == pytest.approx(-2.0, abs=0.03) and float(right.mean()) == pytest.approx(1.0, abs=0.03)
+    assert float(left.mean()) == pytest.approx(-2.0, abs=0.03)
+    assert float(right.mean()) == pytest.approx(1.0, abs=0.03)
     assert float(right.std()) == pytest.approx(width, rel=0.25)
 
 
 def test_ddim_keeps_noise_and_image_together() -> None:
     """diffusers clips the image of DDIM and leaves its noise, which sends guided samples astray; it must be off."""
     found = sampler_for(scheduler_for(tiny()), "ddim")
-    assert isinstance(found, DDIMScheduler) and found.config.clip_sample is False
-    assert found.config.prediction_type == "v_prediction" and found.config.beta_schedule == "squaredcos_cap_v2"
+    assert isinstance(found, DDIMScheduler)
+    assert found.config.clip_sample is False
+    assert found.config.prediction_type == "v_prediction"
+    assert found.config.beta_schedule == "squaredcos_cap_v2"
 
 
 def test_noise_depends_on_its_own_seed_alone() -> None:
@@ -283,5 +287,6 @@ def test_every_image_is_seen_once_before_any_is_seen_twice() -> None:
     for step in range(6):
         trainer.step = step
         seen += trainer._rows().tolist()
-    assert sorted(seen[:24]) == sorted(seen[24:]) == list(range(24)) and seen[:24] != seen[24:]
+    assert sorted(seen[:24]) == sorted(seen[24:]) == list(range(24))
+    assert seen[:24] != seen[24:]
     assert as_tensor(some_images().pixels).shape == (24, 1, 8, 8)

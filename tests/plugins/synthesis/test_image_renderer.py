@@ -54,8 +54,12 @@ def test_boxes_hold_just_the_pixels_that_differ_from_the_background(seed: int, s
     assert drawn.pixels.shape == (size, size, 3)
     covered = np.zeros((size, size), bool)
     for x, y, wide, high in drawn.boxes:
-        assert wide > 0 and high > 0
-        assert 0 <= x and x + wide <= size and 0 <= y and y + high <= size
+        assert wide > 0
+        assert high > 0
+        assert x >= 0
+        assert x + wide <= size
+        assert y >= 0
+        assert y + high <= size
         assert not covered[y : y + high, x : x + wide].any()  # things of a random scene are apart
         covered[y : y + high, x : x + wide] = True
     differs = np.abs(drawn.pixels.astype(int) - scene.background_rgb).max(axis=2) > 20
@@ -72,9 +76,10 @@ def test_a_circle_covers_pi_r_squared_whatever_the_size_of_the_image() -> None:
     for size in (16, 32, 64, 128):
         drawn = draw(alone(radius=0.3), size)
         assert drawn.areas[0] / size**2 == pytest.approx(np.pi * 0.09, rel=0.01)
-        x, y, wide, high = drawn.boxes[0]
+        x, _y, wide, high = drawn.boxes[0]
         assert (x + wide / 2) / size == pytest.approx(0.5, abs=0.5 / size)
-        assert wide == pytest.approx(0.6 * size, abs=2) and high == wide
+        assert wide == pytest.approx(0.6 * size, abs=2)
+        assert high == wide
 
 
 def test_edges_are_smooth() -> None:
@@ -94,9 +99,11 @@ def test_what_lies_behind_has_no_box() -> None:
     behind = Thing(shape="circle", colour="red", rgb=COLOURS["red"], radius=0.1)
     half = Thing(shape="square", colour="red", rgb=COLOURS["red"], radius=0.2, x=0.75)
     drawn = draw(Scene(things=(behind, half, front), background="white", background_rgb=(245, 245, 245)), 64)
-    assert drawn.boxes[0] == (0, 0, 0, 0) and drawn.areas[0] == 0
+    assert drawn.boxes[0] == (0, 0, 0, 0)
+    assert drawn.areas[0] == 0
     x, _, wide, _ = drawn.boxes[1]
-    assert x >= 0.75 * 64 and x + wide >= 0.9 * 64  # its left part is hidden
+    assert x >= 0.75 * 64
+    assert x + wide >= 0.9 * 64
 
 
 def test_a_thing_that_hangs_over_the_edge_is_cut() -> None:

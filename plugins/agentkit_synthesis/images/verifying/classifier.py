@@ -6,6 +6,7 @@ What the generator made never enters its training. It is measured on real images
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +103,7 @@ def train_classifier(
     network.train()
     for step in range(first, recipe.steps):
         for group in optimiser.param_groups:
-            group["lr"] = recipe.rate * 0.5 * (1 + np.cos(np.pi * step / recipe.steps))
+            group["lr"] = recipe.rate * 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
         loss = _loss(network, clean, labels, recipe, step)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
