@@ -24,6 +24,8 @@ def options_of(params: ToolsParams) -> dict[str, Any]:
         InvalidParams: the tools cannot be loaded, none of them may be run, or nothing can be drawn for them.
     """
     options: dict[str, Any] = {"distractors": params.distractors, "test_share": params.test_share}
+    if params.paraphraser is not None:
+        options["paraphraser"] = params.paraphraser
     if params.references:
         options["references"] = True
     if params.source is None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from agentkit.errors import JobError
 from agentkit.jobs import Job, JobContext, JobPlan
+from agentkit.models import resolve
 from agentkit_synthesis.dataset.making import make_rows, refuse_other
 from agentkit_synthesis.dataset.manifest import is_made
 from agentkit_synthesis.tooluse.choosing import usable
@@ -22,6 +23,7 @@ __all__ = ["SOURCE", "TOOLS"]
 SOURCE = "agentkit_synthesis.tooluse.source:make"
 ROW_BYTES = 4_000
 ROWS_A_SECOND, OWN_ROWS_A_SECOND = 150.0, 40.0  # of one process; a first guess for the plan
+CHUNK, OWN_CHUNK, PARAPHRASED_CHUNK = 256, 64, 8  # rows a worker makes at once
 PROBES = 24  # calls before a tool is held to fail on everything
 ABOUT = (
     "Conversations with invented tools. Each was executed against a small world with working tools behind it, "
@@ -35,6 +37,7 @@ def plan(params: Mapping[str, Any]) -> JobPlan:
 
     Raises:
         InvalidParams: a parameter, or the tools, cannot be used; `out` exists.
+        ModelError: there is no such paraphraser.
     """
     checked = ToolsParams.parse(params)
     options = checked.options
@@ -52,6 +55,9 @@ def plan(params: Mapping[str, Any]) -> JobPlan:
         if checked.source is None
         else f"{len(options['tools'])} of your tools: {', '.join(options['tools'])}"
     )
+    if checked.paraphraser is not None:
+        resolve(checked.paraphraser, offline=True)
+        kind += f", said in other words by {checked.paraphraser}, whose time is not known"
     return JobPlan(
         config=told,
         seconds=round(checked.count / (rate * workers) + 2.0 * (workers > 1), 1),
@@ -89,7 +95,7 @@ def run(params: Mapping[str, Any], context: JobContext) -> Mapping[str, Any]:
         about=about,
         parquet=checked.parquet,
         force=checked.force,
-        chunk=64 if checked.source else 256,
+        chunk=PARAPHRASED_CHUNK if checked.paraphraser else OWN_CHUNK if checked.source else CHUNK,
     )
 
 
@@ -118,7 +124,12 @@ def _that_work(options: Mapping[str, Any], context: JobContext) -> list[str]:
 
 
 def _workers(params: ToolsParams) -> int:
-    return params.workers or os.cpu_count() or 1
+    if params.workers is not None:
+        return params.workers
+    if params.paraphraser is not None:
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, params.count // CHUNK))
 
 
 TOOLS = Job(name="tools", home="agentkit_synthesis.tooluse.jobs:TOOLS", plan=plan, run=run)

@@ -21,7 +21,7 @@ Share = Annotated[float, Field(ge=0, le=0.5)]
 class ToolsParams(Checked):
     """Traces of tools being used: of invented ones, or of the user's own."""
 
-    names_or_paths: ClassVar[tuple[str, ...]] = ("source",)
+    names_or_paths: ClassVar[tuple[str, ...]] = ("source", "paraphraser")
 
     out: Path = Field(description="folder for the data set")
     count: Count = Field(1_000, description="rows, all of them verified")
@@ -38,11 +38,16 @@ class ToolsParams(Checked):
     )
     timeout_s: float = Field(5.0, gt=0, le=600, description="seconds that one call of a tool of yours may take")
     test_share: Share = Field(0.1, description="share of the problems that go to test.jsonl")
+    paraphraser: str | None = Field(
+        None, min_length=1, description="a model that says requests in other words: a .gguf, http://host:port/v1"
+    )
     references: bool = Field(
         False, description="answers quote whole results as <rN>, which sprout reads and other models do not"
     )
     seed: int = Field(0, ge=0, lt=2**32, description="of all that is drawn")
-    workers: Count | None = Field(None, description="processes; one a core. The rows do not depend on it")
+    workers: Count | None = Field(
+        None, description="processes; one a core, or 1 with a paraphraser. The rows do not depend on it"
+    )
     parquet: bool = Field(False, description="write Parquet files as well")
     force: bool = Field(False, description="write over OUT")
 
