@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 import click
@@ -37,6 +37,7 @@ class JobCommand(click.Command):
         params: `module:NAME` of its parameters, an `agentkit.jobs.params.Checked`, one of which is `out`.
         argument: the parameter that is given without an option.
         help: what `--help` says, with examples.
+        options: parameter -> how its option is typed, where that is not its name.
         needs: importable modules without which it cannot run; not needed for `--help`.
         extra: of agentkit-local, which brings them.
     """
@@ -49,10 +50,12 @@ class JobCommand(click.Command):
         params: str,
         argument: str = "out",
         help: str,
+        options: Mapping[str, str] = MappingProxyType({}),
         needs: tuple[str, ...] = (),
         extra: str = "",
     ) -> None:
-        self._job, self._params, self._argument, self._needs, self._extra = job, params, argument, needs, extra
+        self._job, self._params, self._argument, self._options = job, params, argument, options
+        self._needs, self._extra = needs, extra
         self._made: list[click.Parameter] = []
         super().__init__(name, help=help, callback=self._run)
 
@@ -62,7 +65,7 @@ class JobCommand(click.Command):
         if not self._made:
             fields = self._fields()
             self._made = [click.Argument([self._argument], type=click.Path())]
-            self._made += [click.Option([*_names(name)], **_option(about)) for name, about in fields.items() if name != self._argument]  # fmt: skip
+            self._made += [click.Option([*self._names(name)], **_option(about)) for name, about in fields.items() if name != self._argument]  # fmt: skip
             self._made += [
                 click.Option(
                     ["--plan", "planned"], is_flag=True, help="Say what it would do and cost, and do nothing."
@@ -92,6 +95,10 @@ class JobCommand(click.Command):
 
     def _fields(self) -> Mapping[str, Any]:
         return self._class().model_fields
+
+    def _names(self, name: str) -> tuple[str, ...]:
+        long = self._options.get(name, f"--{name.replace('_', '-')}")
+        return (SHORT[name], long, name) if name in SHORT else (long, name)
 
     def _run(self, planned: bool, detach: bool, as_json: bool, **options: Any) -> None:
         from agentkit import config, jobs
@@ -152,11 +159,6 @@ def _imported(home: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def _names(name: str) -> tuple[str, ...]:
-    long = f"--{name.replace('_', '-')}"
-    return (SHORT[name], long, name) if name in SHORT else (long, name)
-
-
 def _kind(about: Any) -> Any:
     """Return a parameter's type, without None."""
     kind = about.annotation
@@ -191,14 +193,11 @@ def _option(about: Any) -> dict[str, Any]:
 def _help(about: Any) -> str:
     text = about.description or ""
     default = about.default
-    said = (
-        ""
-        if about.is_required() or default in (None, False, ())
-        else ", ".join(default)
-        if isinstance(default, tuple)
-        else default
-    )
-    return f"{text[:1].upper()}{text[1:]}.{f'  [default: {said}]' if said != '' else ''}".lstrip(".")
+    if about.is_required() or default in (None, False, ()):
+        return f"{text[:1].upper()}{text[1:]}.".lstrip(".")
+    said = ", ".join(map(str, default)) if isinstance(default, tuple) else str(default)
+    said = said.lower() if default is True else said
+    return f"{text[:1].upper()}{text[1:]}.  [default: {said}]".lstrip(".")
 
 
 def _figure(value: Any) -> Any:
