@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from agentkit.errors import OfflineModelUnavailable
 from agentkit.jobs import Job, JobContext, JobPlan
 from agentkit_synthesis.dataset.making import make_rows, refuse_other
 from agentkit_synthesis.dataset.manifest import is_made, versions
@@ -23,8 +24,8 @@ CHUNK, TAUGHT_CHUNK = 256, 1  # rows a worker makes at once
 PATIENCE, TAUGHT_PATIENCE = 200, 20  # rows without one that verified
 ABOUT = (
     "Explanation traces: a system message, a problem, its solution step by step in the style that the system message asks for, and "
-    "the answer. Problems and steps are by program. Each step holds an expression; an evaluator that shares no code with the solver "
-    "executed every one, and a row was kept only if all of them and the answer held. `messages` is what a model is trained on; the "
+    "the answer. Problems and steps are by program. Each step holds an expression; an evaluator that shares no calculation with "
+    "the solver executed every one, and a row was kept only if all of them and the answer held. `messages` is what a model is trained on; the "
     "last line of every reply is `Answer: ...`."
 )
 
@@ -43,10 +44,8 @@ def plan(params: Mapping[str, Any]) -> JobPlan:
         refuse_other(checked.out, force=checked.force)
     config = {**about, "parquet": checked.parquet, "versions": versions()}
     if checked.teacher != SOLVER:
-        from agentkit.models import resolve  # noqa: PLC0415  only with a model
-
-        found = resolve(checked.teacher, offline=True)
-        return JobPlan(config=config, backend=f"{found.kind} model", why=f"{checked.teacher} was asked for, {options['samples']} samples a problem at most")  # fmt: skip
+        backend = _teacher(checked.teacher)
+        return JobPlan(config=config, backend=backend, why=f"{checked.teacher} was asked for, {options['samples']} samples a problem at most")  # fmt: skip
     began = time.perf_counter()
     size = sum(len(json.dumps(make(options, checked.seed, index))) for index in range(TRIED))
     seconds = (time.perf_counter() - began) / TRIED
@@ -81,6 +80,23 @@ def run(params: Mapping[str, Any], context: JobContext) -> Mapping[str, Any]:
         chunk=TAUGHT_CHUNK if taught else CHUNK,
         patience=TAUGHT_PATIENCE if taught else PATIENCE,
     )
+
+
+def _teacher(name: str) -> str:
+    """Return what sort of model a teacher is; nothing is downloaded yet.
+
+    Raises:
+        ModelError: there is no such model, or it would have to be downloaded and may not.
+    """
+    from agentkit import config  # noqa: PLC0415  only with a model
+    from agentkit.models import resolve  # noqa: PLC0415
+
+    try:
+        return f"{resolve(name, offline=True).kind} model"
+    except OfflineModelUnavailable:
+        if config.load().settings.engine.offline:
+            raise
+        return "gguf model, to be downloaded"
 
 
 def _workers(params: TracesParams) -> int:

@@ -39,6 +39,16 @@ def make(options: Mapping[str, Any], seed: int, index: int) -> Mapping[str, Any]
     return row
 
 
+def without_messages(options: Mapping[str, Any], seed: int, index: int) -> Mapping[str, Any]:
+    """Return a row that lacks something."""
+    return {"id": "x", "family": "x", "split": "train"}
+
+
+def of_another_split(options: Mapping[str, Any], seed: int, index: int) -> Mapping[str, Any]:
+    """Return a row of a split that there is not."""
+    return {"id": "x", "family": "x", "split": "dev", "messages": []}
+
+
 def plan(params: Mapping[str, Any]) -> JobPlan:
     """Return the plan."""
     return JobPlan(config={name: value for name, value in params.items() if name != "workers"})

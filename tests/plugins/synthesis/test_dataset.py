@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -163,6 +164,26 @@ def test_a_source_that_fails_is_named_with_its_row(tmp_path: Path) -> None:
     for workers in (1, 2):
         done = made(tmp_path / str(workers), count=50, options={"raises_at": 30}, workers=workers, chunk=8)
         assert done.error.startswith("JobError: numbers_source:make: row 30 of seed 0 failed: RuntimeError: no such")
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("no_such_module:make", "no_such_module:make: cannot be imported"),
+        ("numbers_source:JOB", "numbers_source:JOB: is no function"),
+        ("numbers_source:without_messages", "row 0 has no `messages`"),
+        ("numbers_source:of_another_split", "row 0 has the split 'dev', not train or test"),
+    ],
+)
+def test_a_source_that_is_none_is_refused(source: str, told: str, tmp_path: Path) -> None:
+    assert told in made(tmp_path, source=source, count=5).error
+    with pytest.raises(JobError, match=re.escape(told)):
+        preview(source, {}, 0)
+
+
+def test_pairs_that_nobody_asked_for_are_refused(tmp_path: Path) -> None:
+    done = made(tmp_path, count=5, options={"pairs": True})
+    assert done.error == "JobError: a row has preference pairs, and none were asked for; mend the source"
 
 
 def test_a_worker_that_is_killed_ends_in_a_typed_error_and_the_job_can_be_resumed(tmp_path: Path) -> None:

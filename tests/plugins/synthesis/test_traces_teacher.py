@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from agentkit import jobs
-from agentkit.errors import EngineError, InvalidParams, ModelNotFound
+from agentkit.errors import EngineError, InvalidParams, ModelNotFound, OfflineModelUnavailable
 from agentkit.protocols import Request
 from agentkit.testing import ChatServer, Raw, ScriptedEngine
 from agentkit.types import Step
@@ -186,6 +186,16 @@ def test_a_scripted_model_teaches_by_its_name(tmp_path: Path) -> None:
 def test_a_teacher_that_is_not_there_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound, match="nobody"):
         TRACES.plan({"out": str(tmp_path / "out"), "teacher": "nobody"})
+
+
+def test_a_teacher_to_be_downloaded_is_planned_unless_one_is_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = {"out": str(tmp_path / "out"), "teacher": "hf:nobody/nothing:q4_k_m"}
+    assert TRACES.plan(params).backend == "gguf model, to be downloaded"
+    monkeypatch.setenv("AGENTKIT_OFFLINE", "true")
+    with pytest.raises(OfflineModelUnavailable):
+        TRACES.plan(params)
 
 
 def test_the_request_of_a_sample_allows_a_text_only() -> None:
