@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from agentkit.errors import InvalidParams
@@ -105,7 +106,7 @@ def fit_model(
     judging = fit_judge(params, images, folder, told=told, should_stop=should_stop)
     if judging is None:
         return None
-    seen, _, _ = divided(params, images)
+    seen, guessed = _guessed(divided(params, images)[0], judging.judge, params.guess)
     trainer = Trainer(seen, design_of(params, images), recipe_of(params))
     network = fit(
         trainer, folder, told=lambda step, loss: told("diffusion", params.judging + step, loss), should_stop=should_stop
@@ -113,10 +114,25 @@ def fit_model(
     if network is None:
         return None
     about = {
-        **judging.about, "digest": images.digest, "recipe": asdict(trainer.recipe), "threads": torch.get_num_threads(),
+        **judging.about, "digest": images.digest, "guessed": guessed, "recipe": asdict(trainer.recipe), "threads": torch.get_num_threads(),
         "parameters": sum(one.numel() for one in network.parameters()), "torch": torch.__version__,
     }  # fmt: skip
     return ImageModel(network=network, scheduler=trainer.scheduler, judging=replace(judging, about=about))
+
+
+def _guessed(images: LabelledImages, judge_: Classifier, least: float) -> tuple[LabelledImages, int]:
+    """Return the images with the judge's label where none is known and it is sure enough, and how many got one.
+
+    After You et al. 2023 (arXiv 2302.10586): with few labels, a conditional model learns each class from more images than have one.
+    """
+    if least >= 1 or not (images.table < 0).any():
+        return images, 0
+    judged = judge(judge_, images.pixels)
+    sure = (images.table < 0) & (judged.sure >= least)
+    table = np.where(sure, judged.found, images.table)
+    return replace(images, labels={name: table[:, n] for n, name in enumerate(images.attributes)}), int(
+        sure.any(axis=1).sum()
+    )
 
 
 def _features(network: Classifier, images: LabelledImages) -> Vectors:

@@ -142,7 +142,8 @@ def _card(model: ImageModel) -> str:
         f"# Labelled images of {about['source']}", "",
         f"A diffusion model of {design.size} x {design.size} images with the attributes {', '.join(design.values)}: diffusers'"
         f" `UNet2DModel` with {about['parameters']:,} parameters, trained for {about['recipe']['steps']:,} steps of"
-        f" {about['recipe']['batch']} on {about['images']:,} images, {about['labelled']:,} of them with all labels.", "",
+        f" {about['recipe']['batch']} on {about['images']:,} images, {about['labelled']:,} of them with all labels"
+        + (f", {about['guessed']:,} with labels that the judge guessed." if about["guessed"] else "."), "",
         "Images are sampled with `agentkit synth images OUT --model FOLDER`, which keeps those whose labels the judge confirms.", "",
         f"The judge is a convolutional network trained on the labelled ones of these images. On {about['held_out']:,} real images held out:",
         "", "| attribute | right |", "|---|---:|", *judged, "",

@@ -33,6 +33,9 @@ class SourceParams(Checked):
         1.0, gt=0, le=1, description="share of the labels that may be used; the others are forgotten"
     )
     unlabelled: bool = Field(True, description="learn from images whose label is not known, too")
+    guess: float = Field(
+        0.95, gt=0, le=1, description="to these the judge's label is given where it is so sure; 1: to none"
+    )
     train_steps: Count | None = Field(None, description="of the diffusion model; chosen by size where none is given")
     judge_steps: Count | None = Field(None, description="of the judge; chosen by size where none is given")
     batch: int = Field(64, ge=2, le=4096, description="images a step")
