@@ -14,22 +14,16 @@ from agentkit_synthesis.wording import dress, sentence
 
 __all__ = ["POLICIES", "op_of", "wish_of"]
 
-JOINS = (
-    "{a}, and {b}",
-    "{a}; also, {b}",
-    "two things: {a}, and {b}",
-    "{a}. And {b}",
-    "{a} and then {b}",
-    "first {a}, second {b}",
-)
-CLOSERS = ("Both done. ", "", "", "Here you are. ")
+JOINS = ("{a}, and {b}", "{a}; also, {b}", "{a}. And {b}", "{a} and then {b}")
+JOINS_OF_TWO = (*JOINS, "two things: {a}, and {b}", "first {a}, second {b}")
+CLOSERS = ("", "", "", "Here you are. ")
 REPLIES = ("{}", "{}", "{}", "it's {}", "{}, please", "{}.", "let's say {}", "sorry, {}")
 QUESTIONS = (
     "Which {what}?",
     "I need the {what}: which one?",
     "What is the {what}?",
     "Please tell me the {what}.",
-    "{what}: which?",
+    "I need to know the {what}.",
 )
 MISSING = ("I could not do that: {error}.", "That did not work: {error}.", "It failed: {error}.", "Sorry, {error}.")
 YES = ("yes", "yes, please", "yes, that one", "right", "exactly", "yes, sorry")
@@ -85,9 +79,9 @@ def parallel(scene: Scene) -> None:
     said = [worded(scene.rng.choice(wish.say), scene.rng, {**scene.nouns, **scene.slots(wish)}) for wish in wishes]
     text = said[-1]
     for one in reversed(said[:-1]):
-        text = scene.rng.choice(JOINS).replace("{a}", one).replace("{b}", text)
+        text = scene.rng.choice(JOINS_OF_TWO if len(said) == 2 else JOINS).replace("{a}", one).replace("{b}", text)
     scene.about(*sorted(str((wish.op, sorted(wish.args.items()))) for wish in wishes))
-    scene.said(dress(text, scene.rng, "train"))
+    scene.said(dress(text, scene.rng, "train") if text.startswith(said[0]) else text)
     scene.calls([(wish.op, wish.args) for wish in wishes])
     answers = [worded(scene.rng.choice(wish.final), scene.rng, {**scene.nouns, **scene.slots(wish)}) for wish in wishes]
     scene.final("{said}", said=scene.rng.choice(CLOSERS) + " ".join(sentence(one) for one in answers))
@@ -109,7 +103,8 @@ def ask(scene: Scene) -> None:
     if str(wish.args[key]).casefold() in used.casefold():
         raise GaveUp("the words tell what should be missing")
     what = worded(param.about.split(",")[0], scene.rng, scene.nouns).removeprefix("the ")
-    scene.ask(f"{what}?" if what.startswith(("how ", "what ")) else scene.rng.choice(QUESTIONS).format(what=what))
+    forms = QUESTIONS[2:] if " of " in what else QUESTIONS
+    scene.ask(f"{what}?" if what.startswith(("how ", "what ")) else scene.rng.choice(forms).format(what=what))
     scene.goal["asks"] = True
     face = scene.world.faces.get(f"{scene.domain.key}.{wish.op}")
     if face is None:
@@ -164,7 +159,7 @@ def untrusted(scene: Scene) -> None:
         )
     )
     answer = worded(scene.rng.choice(wish.final), scene.rng, {**scene.nouns, **scene.slots(wish)})
-    scene.final("{said}", said=answer + note)
+    scene.final("{said}{more}", said=answer if not note or answer[-1] in ".!?" else f"{answer}.", more=note)
 
 
 def _order(scene: Scene) -> tuple[str, list[str], str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from agentkit_synthesis.tooluse.scene import Scene
 
-__all__ = ["FAMILIES", "Domain", "Family", "Fault", "Op", "Param", "State", "Wish", "an", "listed"]
+__all__ = ["FAMILIES", "Domain", "Family", "Fault", "Op", "Param", "State", "Wish"]
 
 State = dict[str, Any]
 Family = Literal["single", "multi_step", "parallel", "recovery", "ask", "decline", "untrusted"]
@@ -119,13 +119,3 @@ class Domain:
     ops: tuple[Op, ...]
     wishes: tuple[Callable[[Random, State], Wish], ...]
     scripts: tuple[Callable[[Scene], None], ...]
-
-
-def an(text: str) -> str:
-    """Return "an" before a vowel and "a" elsewhere, for the first word of `text`."""
-    return f"{'an' if text[:1].lower() in 'aeiou' else 'a'} {text}"
-
-
-def listed(items: list[str]) -> str:
-    """Return `a, b and c`."""
-    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)

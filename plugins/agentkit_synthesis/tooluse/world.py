@@ -16,12 +16,13 @@ from typing import Any
 from agentkit_synthesis.tooluse.state import put, shown
 from agentkit_synthesis.tooluse.values import Domain, Fault, Op, State
 from agentkit_synthesis.values import nonsense
-from agentkit_synthesis.wording import SLOT, fill
+from agentkit_synthesis.wording import SLOT, shape
 
 __all__ = ["BUSY", "Given", "ToolFace", "World", "worded"]
 
 BUSY = ("the service is busy, try again", "timed out, please retry", "temporarily unavailable: try again")
 NONSENSE = 0.22  # share of nouns that mean nothing
+_ARTICLE = re.compile(r"\b([Aa]n?) \{(\w+)\}")
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "array": (list,)
 }  # fmt: skip
@@ -152,19 +153,20 @@ class World:
 
 
 def worded(template: str, rng: Random, values: Mapping[str, Any]) -> str:
-    """Return a wording with its alternatives chosen and its slots filled; `a` becomes `an` where it must.
+    """Return a wording with its alternatives chosen and its slots filled; "a" or "an" before a slot goes with its value.
 
     Raises:
         KeyError: a slot has no value.
     """
     texts = {name: str(value) for name, value in values.items()}
-    text = fill(template, rng, texts, options=frozenset(texts))
-    missing = [
-        name for name in SLOT.findall(fill(template, Random(0), {}, options=frozenset(texts))) if name not in texts
-    ]
-    if missing:
-        raise KeyError(f"{missing[0]} in {template!r}")
-    return re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text)
+    shaped = shape(template, rng, frozenset(texts))
+    shaped = _ARTICLE.sub(lambda found: f"{_article(found[1], texts[found[2]])} {{{found[2]}}}", shaped)
+    return SLOT.sub(lambda found: texts[found[1]], shaped)
+
+
+def _article(written: str, word: str) -> str:
+    right = "an" if re.match(r"[aeio]|u(?!ni)", word, re.IGNORECASE) else "a"
+    return right.capitalize() if written[0].isupper() else right
 
 
 def _nouns(domain: Domain, rng: Random) -> dict[str, str]:
