@@ -80,6 +80,15 @@ def test_bad_parameters_are_named(params: dict[str, Any], told: str) -> None:
         TRACES.plan({"out": "x", **params})
 
 
+def test_every_family_can_be_asked_for() -> None:
+    from typing import get_args
+
+    from agentkit_synthesis.traces.params import Family
+    from agentkit_synthesis.traces.source import FAMILIES
+
+    assert get_args(Family) == tuple(FAMILIES)
+
+
 def test_a_plan_says_what_it_costs_and_refuses_a_folder_that_is_there(tmp_path: Path) -> None:
     plan = TRACES.plan({"out": str(tmp_path / "out"), "count": 100_000, "workers": 2})
     assert 1 < plan.seconds < 1_000

@@ -126,6 +126,60 @@ def complete(given: Given, asked: str) -> list[bool]:
     return [needs[given[key]] <= set(given[key.replace("action", "known")]) for key in wanted]
 
 
+TESTS = {
+    "over": lambda a, b: a > b,
+    "under": lambda a, b: a < b,
+    "at least": lambda a, b: a >= b,
+    "at most": lambda a, b: a <= b,
+}
+FITS = re.compile(r"(?:have|with) (?!the )(\w+) ([A-Za-z]\w*)(?: and (\w+) (over|under|at least|at most) (\d+))?")
+
+
+def sentence(asked: str) -> str:
+    return asked.rpartition("\n\n")[2]
+
+
+def fitting(given: Given, asked: str) -> list[Mapping[str, Any]]:
+    """Return the rows that the question's conditions let through; all where it names none."""
+    found = FITS.search(sentence(asked))
+    if found is None:
+        return list(given["table"])
+    label, value, figure, test, limit = found.groups()
+    rows = [row for row in given["table"] if row[label] == value]
+    return [row for row in rows if figure is None or TESTS[test](row[figure], int(limit))]
+
+
+def columns(given: Given, asked: str) -> list[str]:
+    """Return the names of columns in the question, as they come."""
+    names = "|".join(given["table"][0])
+    return re.findall(rf"\b({names})\b", sentence(asked))
+
+
+def summed(given: Given, asked: str, which: int = 0) -> int:
+    figures = [name for name in columns(given, asked) if isinstance(given["table"][0][name], int)]
+    return sum(row[figures[which]] for row in fitting(given, asked))
+
+
+def difference(given: Given, asked: str) -> int:
+    found = re.search(r"of (\w+) (?:less the total|above that) of (\w+)", sentence(asked))
+    assert found is not None
+    return sum(row[found[1]] - row[found[2]] for row in fitting(given, asked))
+
+
+def extreme(given: Given, asked: str) -> Mapping[str, Any]:
+    found = re.search(r"(largest|smallest) (\w+)|(\w+) is (largest|smallest)", sentence(asked))
+    assert found is not None
+    figure = found[2] or found[3]
+    rows = sorted(fitting(given, asked), key=lambda row: row[figure])
+    return rows[-1] if "largest" in (found[1], found[4]) else rows[0]
+
+
+def product_of(given: Given, asked: str) -> int:
+    a, b = columns(given, asked)[:2]
+    key = next(iter(given["table"][0]))
+    return sum(row[a] * row[b] for row in given["table"] if re.search(rf"\b{row[key]}\b", sentence(asked)))
+
+
 ORACLES: Mapping[str, Mapping[str, Callable[[Given, str], Any]]] = {
     "arithmetic": {
         "total": paid,
@@ -159,6 +213,14 @@ ORACLES: Mapping[str, Mapping[str, Callable[[Given, str], Any]]] = {
         "schedule": schedule,
         "missing": lacking,
         "missing count": lambda g, q: len(lacking(g, q)),
+    },
+    "tables": {
+        "count": lambda g, q: len(fitting(g, q)),
+        "total": summed,
+        "difference": difference,
+        "which": lambda g, q: next(iter(extreme(g, q).values())),
+        "its figure": lambda g, q: extreme(g, q)[columns(g, q)[0]],
+        "products": product_of,
     },
     "logs_configs": {
         "most lines": lambda g, q: busiest(g, q)[0],
