@@ -134,10 +134,13 @@ class JobCommand(click.Command):
         Plugin(name=str(self.name), needs=self._needs, extra=self._extra).require()
 
     def _absolute(self, name: str, value: Any) -> Any:
-        """Return a path that means the same from everywhere."""
-        path = Path(str(value)).expanduser()
-        is_path = _kind(self._fields()[name]) is Path or (name in self._class().names_or_paths and path.exists())
-        return str(path.absolute()) if is_path else value
+        """Return a path that means the same from everywhere; `file.py:name` is one, too."""
+        path, colon, rest = str(value).partition(":")
+        place = Path(path).expanduser()
+        if _kind(self._fields()[name]) is Path:
+            return str(Path(str(value)).expanduser().absolute())
+        is_path = name in self._class().names_or_paths and place.exists()
+        return f"{place.absolute()}{colon}{rest}" if is_path else value
 
 
 def show_plan(command: str, job: Job, params: Mapping[str, Any], *, as_json: bool) -> None:
