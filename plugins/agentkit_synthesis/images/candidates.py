@@ -1,31 +1,24 @@
-"""What fills the slots: a trained model's samples, judged; or drawn scenes, which are right by construction."""
+"""What fills the slots: a trained model's samples, and the judge's verdict on them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agentkit_synthesis.images.balance import Values
 from agentkit_synthesis.images.diffusion.sampling import guided, noise_for, run_sampler, sampler_for
 from agentkit_synthesis.images.files import fitted
-from agentkit_synthesis.images.making import Check, Sampler, Verdict
+from agentkit_synthesis.images.making import Check, Sampler, Verdict, numbers_to_seeds
 from agentkit_synthesis.images.modelling import ImageModel, Judging
-from agentkit_synthesis.images.renderer import Scene, draw, random_scene, things_of
 from agentkit_synthesis.images.verifying.classifier import judge
 
-__all__ = ["STREAM", "Drawing", "check_for", "numbers_to_seeds", "sampler_of", "scene_of"]
+__all__ = ["STREAM", "check_for", "sampler_of"]
 
-STREAM = {"noise": 1, "scene": 2}
+STREAM = 1  # of seeds
 Pixels = NDArray[np.uint8]
-
-
-def numbers_to_seeds(seed: int, numbers: Sequence[int], stream: int) -> list[int]:
-    """Return a seed of its own for each candidate."""
-    return [int(np.random.SeedSequence((seed, stream, n)).generate_state(1, np.uint64)[0] >> 1) for n in numbers]
 
 
 def sampler_of(model: ImageModel, *, seed: int, kind: Literal["ddim", "ddpm"], steps: int, guidance: float) -> Sampler:
@@ -34,7 +27,7 @@ def sampler_of(model: ImageModel, *, seed: int, kind: Literal["ddim", "ddpm"], s
     shape = (design.channels, design.size, design.size)
 
     def sample(numbers: Sequence[int], targets: NDArray[np.int64]) -> Pixels:
-        noise, generators = noise_for(numbers_to_seeds(seed, numbers, STREAM["noise"]), shape)
+        noise, generators = noise_for(numbers_to_seeds(seed, numbers, STREAM), shape)
         predict = guided(model.network, torch.from_numpy(targets), design.nulls, guidance)
         scheduler = sampler_for(model.scheduler, kind)
         found = run_sampler(predict, scheduler, noise, steps=steps, generators=generators if kind == "ddpm" else None)
@@ -70,35 +63,3 @@ def check_for(judging: Judging, names: Sequence[str], *, confidence: float, keep
         return verdicts
 
     return check
-
-
-def scene_of(seed: int, number: int, target: Sequence[int], values: Values) -> Scene:
-    """Return the scene of a drawn candidate."""
-    where = {name: found[index] for (name, found), index in zip(values.items(), target, strict=True)}
-    return random_scene(np.random.default_rng(numbers_to_seeds(seed, [number], STREAM["scene"])[0]), where)
-
-
-class Drawing:
-    """Draws candidates; `check` notes what `sample` drew last."""
-
-    def __init__(self, values: Values, *, seed: int, size: int) -> None:
-        self._values, self._seed, self._size = values, seed, size
-        self._notes: list[dict[str, Any]] = []
-
-    def sample(self, numbers: Sequence[int], targets: NDArray[np.int64]) -> Pixels:
-        """Draw a batch."""
-        made, self._notes = [], []
-        for number, target in zip(numbers, targets.tolist(), strict=True):
-            scene = scene_of(self._seed, number, target, self._values)
-            drawn = draw(scene, self._size)
-            made.append(drawn.pixels)
-            things = [
-                {**told, "box": list(box), "area": round(area, 2)}
-                for told, box, area in zip(things_of(scene), drawn.boxes, drawn.areas, strict=True)
-            ]
-            self._notes.append({"verified": True, "things": things})
-        return np.stack(made)
-
-    def check(self, made: Pixels, targets: NDArray[np.int64]) -> list[Verdict]:
-        """Keep all: a scene's labels are what it was drawn from."""
-        return [Verdict("", notes) for notes in self._notes]

@@ -51,23 +51,33 @@ def plan_images(params: Mapping[str, Any]) -> JobPlan:
     checked = ImagesParams.parse(params)
     if made_before(checked) is None:
         _free(checked.out, force=checked.force)
-    _require()
-    from agentkit_synthesis.images import planning  # noqa: PLC0415  heavy
+    if checked.method == "render":
+        _require(("PIL",))
+        from agentkit_synthesis.images.drawn import plan_drawn  # noqa: PLC0415  Pillow is of the extra
 
-    return planning.plan_images(checked)
+        return plan_drawn(checked)
+    _require()
+    from agentkit_synthesis.images.planning import plan_images as planned  # noqa: PLC0415  heavy
+
+    return planned(checked)
 
 
 def make(params: Mapping[str, Any], context: JobContext) -> Mapping[str, Any]:
     """Make labelled images."""
+    checked = ImagesParams.parse(params)
+    if checked.method == "render":
+        from agentkit_synthesis.images.drawn import make_drawn  # noqa: PLC0415  Pillow is of the extra
+
+        return make_drawn(checked, context)
     from agentkit_synthesis.images.running import make_images  # noqa: PLC0415  heavy
 
-    return make_images(ImagesParams.parse(params), context)
+    return make_images(checked, context)
 
 
-def _require() -> None:
+def _require(needs: tuple[str, ...] = NEEDS) -> None:
     """Refuse where the extra is not installed; keep libraries from calling home."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    absent = [name for name in NEEDS if find_spec(name) is None]
+    absent = [name for name in needs if find_spec(name) is None]
     if absent:
         raise MissingDependency(f"images need {', '.join(absent)}: pip install 'agentkit-local[synth]'")
 

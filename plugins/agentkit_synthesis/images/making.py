@@ -22,7 +22,7 @@ from agentkit.errors import JobError
 from agentkit_synthesis.images.balance import Values, spelled
 from agentkit_synthesis.images.files import append, png, put
 
-__all__ = ["BATCHES", "NOT_NEEDED", "Maker", "Verdict", "file_name", "image_id"]
+__all__ = ["BATCHES", "NOT_NEEDED", "Maker", "Verdict", "file_name", "image_id", "numbers_to_seeds"]
 
 BATCHES = "batches.jsonl"
 WINDOW = 64  # batches ahead that are looked through for open slots
@@ -45,6 +45,11 @@ class Sampler(Protocol):
 
 
 Check = Callable[[NDArray[np.uint8], NDArray[np.int64]], Sequence[Verdict]]
+
+
+def numbers_to_seeds(seed: int, numbers: Sequence[int], stream: int) -> list[int]:
+    """Return a seed of its own for each candidate."""
+    return [int(np.random.SeedSequence((seed, stream, n)).generate_state(1, np.uint64)[0] >> 1) for n in numbers]
 
 
 def image_id(seed: int, number: int) -> str:

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from agentkit import config
 from agentkit.errors import InvalidParams, JobError, ModelFileError, OfflineModelUnavailable
 from agentkit_synthesis.images.balance import Values
-from agentkit_synthesis.images.candidates import STREAM, numbers_to_seeds
-from agentkit_synthesis.images.making import Sampler
+from agentkit_synthesis.images.candidates import STREAM
+from agentkit_synthesis.images.making import Sampler, numbers_to_seeds
 
 __all__ = ["GUIDANCE", "INDEX", "STEPS", "find_pipeline", "pipeline_sampler", "prompt_for"]
 
@@ -82,9 +82,7 @@ def pipeline_sampler(
         rows = [
             {key: found[at] for (key, found), at in zip(values.items(), row, strict=True)} for row in targets.tolist()
         ]
-        generators = [
-            torch.Generator("cpu").manual_seed(one) for one in numbers_to_seeds(seed, numbers, STREAM["noise"])
-        ]
+        generators = [torch.Generator("cpu").manual_seed(one) for one in numbers_to_seeds(seed, numbers, STREAM)]
         try:
             found = pipeline(
                 prompt=[prompt_for(template, row) for row in rows], generator=generators, num_inference_steps=steps,

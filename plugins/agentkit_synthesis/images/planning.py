@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from agentkit import config
 from agentkit.errors import InvalidParams
 from agentkit.jobs import JobPlan, config_hash
-from agentkit_synthesis.images import renderer
 from agentkit_synthesis.images.balance import cells, named, product_combinations
 from agentkit_synthesis.images.costs import Costs, sampling_cost, training_cost
 from agentkit_synthesis.images.diffusion.design import Design, design_for
+from agentkit_synthesis.images.drawn import PREVIEWED, plan_drawn, world
+from agentkit_synthesis.images.finishing import Order
 from agentkit_synthesis.images.fitting import design_of, divided, images_of, recipe_of
 from agentkit_synthesis.images.made import FREE, asked
 from agentkit_synthesis.images.modelling import ABOUT, about_model
@@ -27,38 +24,9 @@ from agentkit_synthesis.images.params import ImagesParams, SourceParams, TrainIm
 from agentkit_synthesis.images.pipelines import GUIDANCE, STEPS, find_pipeline
 from agentkit_synthesis.images.sources import PRODUCTS
 
-__all__ = ["Order", "cached_folder", "order_for", "plan_images", "plan_training", "threads_of"]
+__all__ = ["cached_folder", "is_drawn", "order_for", "plan_images", "plan_training", "threads_of"]
 
-DRAWN_A_SECOND = 1_500.0  # products; a pipeline's seconds are not known beforehand
-PREVIEWED = 10
-How = Literal["render", "model", "train", "pipeline"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What is to be made, resolved.
-
-    Attributes:
-        how: drawn; sampled from a model; the same, trained first; or from a pipeline.
-        wanted: (count, attributes) labels.
-        values: attribute -> the names of its values.
-        size: side of the images; 0 where a pipeline decides.
-        channels: 1 or 3.
-        model: the model's folder; the one it will be in where it is trained first.
-        provenance: what the result depends on besides params: hashes.
-        at_once, steps, guidance: of the sampling.
-    """
-
-    how: How
-    wanted: NDArray[np.int64]
-    values: Mapping[str, tuple[str, ...]]
-    size: int
-    channels: int = 3
-    model: Path | None = None
-    provenance: Mapping[str, str]
-    at_once: int
-    steps: int
-    guidance: float
+UNJUDGED = "nothing verifies labels without real images (source)"
 
 
 def threads_of(params: SourceParams) -> int:
@@ -72,6 +40,14 @@ def cached_folder(params: SourceParams) -> Path:
     return config.data_dir() / "images" / "models" / digest[:24]
 
 
+def is_drawn(params: ImagesParams) -> bool:
+    """Whether the images are drawn: as asked for, or for a preview of products that no model has been trained for."""
+    if params.method == "render":
+        return True
+    no_model = params.model is None and params.real == PRODUCTS
+    return params.preview and no_model and not (cached_folder(params) / ABOUT).is_file()
+
+
 def order_for(params: ImagesParams) -> Order:
     """Resolve what is asked for; reads the source where that is needed.
 
@@ -79,14 +55,6 @@ def order_for(params: ImagesParams) -> Order:
         InvalidParams, ModelFileError: it cannot be made.
     """
     count = PREVIEWED if params.preview else params.count
-    if params.method == "render" or (params.preview and params.real == PRODUCTS and _no_model(params)):
-        values = {k: v for k, v in renderer.ATTRIBUTES.items() if not params.attributes or k in params.attributes}
-        _known(params.attributes, renderer.ATTRIBUTES)
-        wanted = cells(values, product_combinations(params.attributes), count, params.where, seed=params.seed)
-        return Order(
-            how="render", wanted=wanted, values=values, size=params.size or 32, provenance={"world": world()},
-            at_once=params.at_once or 1, steps=0, guidance=0.0,
-        )  # fmt: skip
     own = Path(params.model).expanduser() if params.model else cached_folder(params)
     if params.model and not (own / ABOUT).is_file():
         return _pipeline_order(params, count)
@@ -95,15 +63,15 @@ def order_for(params: ImagesParams) -> Order:
         design = Design.from_json(told["design"])
         with np.load(own / "reference.npz") as kept:
             possible = kept["possible"]
-        how, provenance = "model", {"model": told["sha256"]} if params.model else _training_config(params)
+        provenance = {"model": told["sha256"]} if params.model else _training_config(params)
     else:
         images = images_of(params)
         _, labelled, _ = divided(params, images)
         design = design_of(params, images)
         possible = product_combinations(images.attributes) if params.real == PRODUCTS else np.unique(labelled.table, axis=0)  # fmt: skip
-        how, provenance = "train", _training_config(params)
+        provenance = _training_config(params)
     return Order(
-        how="model" if how == "model" else "train", model=own, values=design.values, size=design.size,
+        method="diffusion", model=str(own), trained=(own / ABOUT).is_file(), values=design.values, size=design.size,
         channels=design.channels, provenance=provenance, at_once=params.at_once or (16 if params.preview else 64),
         wanted=cells(design.values, possible, count, params.where, seed=params.seed),
         steps=params.sampling_steps or (40 if params.sampler == "ddim" else 1000),
@@ -113,26 +81,25 @@ def order_for(params: ImagesParams) -> Order:
 
 def plan_images(params: ImagesParams) -> JobPlan:
     """Return the plan of images to order."""
+    if is_drawn(params):
+        return plan_drawn(params)
     order, threads = order_for(params), threads_of(params)
     told = {**asked(params), "threads": threads, "provenance": dict(order.provenance)}
     count, costs = len(order.wanted), Costs()
-    if order.how in ("model", "train"):
+    if order.method == "diffusion":
         design = design_for(order.size, order.channels, order.values)
         costs = sampling_cost(design, count, at_once=order.at_once, steps=order.steps, guidance=order.guidance, threads=threads)  # fmt: skip
-        if order.how == "train" and not params.preview:
+        if not order.trained and not params.preview:
             costs += training_cost(design, recipe_of(params), params.judging, params.rendered, threads)
-    elif order.how == "render":
-        costs = Costs(seconds=count / DRAWN_A_SECOND, disk_bytes=count * (order.size**2 + 1000), memory_bytes=200 << 20)
-    why = {
-        "render": f"{count} products are drawn; labels and boxes are exact",
-        "model": f"{count} images from the model in {order.model}, kept where its judge confirms all labels",
-        "train": f"no model of {params.real} is here yet: one is trained first and kept in {order.model}",
-        "pipeline": f"{count} images from {params.model}; "
-        + ("labels are judged" if params.source else "nothing verifies labels without real images (source)"),
-    }[order.how]
+    if order.method == "pipeline":
+        why = f"{count} images from {order.model}; " + ("labels are judged" if params.source else UNJUDGED)
+    elif order.trained:
+        why = f"{count} images from the model in {order.model}, kept where its judge confirms all labels"
+    else:
+        why = f"no model of {params.real} is here yet: one is trained first and kept in {order.model}"
     return JobPlan(
         config=told, flops=costs.flops, seconds=costs.seconds, memory_bytes=costs.memory_bytes,
-        disk_bytes=costs.disk_bytes, backend="numpy" if order.how == "render" else f"diffusers, {threads} threads", why=why,
+        disk_bytes=costs.disk_bytes, backend=f"diffusers, {threads} threads", why=why,
     )  # fmt: skip
 
 
@@ -149,15 +116,6 @@ def plan_training(params: TrainImagesParams) -> JobPlan:
         why=f"{images.size} x {images.size} images of {images.source}: {len(seen)} to learn from, {len(labelled)} of them"
         f" labelled, {len(held_out)} held out; {recipe.steps} steps of {recipe.batch}",
     )  # fmt: skip
-
-
-def world() -> str:
-    """Return a hash of the product world: what it is drawn from."""
-    told = {
-        name: getattr(renderer, name)
-        for name in ("COLOURS", "BACKGROUNDS", "SIZES", "TEXTURES", "POSITIONS", "CELLS", "PERIODS", "SHADE")
-    }
-    return hashlib.sha256(json.dumps([told, list(renderer.SHAPES)], sort_keys=True).encode()).hexdigest()
 
 
 def _training_config(params: SourceParams) -> dict[str, Any]:
@@ -185,7 +143,7 @@ def _pipeline_order(params: ImagesParams, count: int) -> Order:
         values, possible = dict(images.values), np.unique(labelled.table, axis=0)
         provenance["digest"] = images.digest
     return Order(
-        how="pipeline", values=values, wanted=cells(values, possible, count, params.where, seed=params.seed), size=0,
+        method="pipeline", model=str(params.model), values=values, wanted=cells(values, possible, count, params.where, seed=params.seed), size=0,
         provenance=provenance, at_once=params.at_once or 4, steps=params.sampling_steps or STEPS,
         guidance=GUIDANCE if params.guidance is None else params.guidance,
     )  # fmt: skip
@@ -205,13 +163,3 @@ def _told(where: Sequence[str]) -> dict[str, tuple[str, ...]]:
         )
     named(where, found)
     return found
-
-
-def _no_model(params: ImagesParams) -> bool:
-    return params.model is None and not (cached_folder(params) / ABOUT).is_file()
-
-
-def _known(attributes: Sequence[str], values: Mapping[str, Sequence[str]]) -> None:
-    for n, name in enumerate(attributes):
-        if name not in values:
-            raise InvalidParams(f"/attributes/{n}: there is no '{name}'; there are {', '.join(values)}")

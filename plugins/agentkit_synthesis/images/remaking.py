@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from agentkit.errors import InvalidParams
-from agentkit_synthesis.images.candidates import Drawing, sampler_of
+from agentkit_synthesis.images.candidates import sampler_of
+from agentkit_synthesis.images.drawn import Drawing
 from agentkit_synthesis.images.exporting import FORMAT, MANIFEST
 from agentkit_synthesis.images.making import BATCHES, Sampler, image_id
 from agentkit_synthesis.images.modelling import about_model, load_model
@@ -36,7 +37,7 @@ def remake(folder: Path, id: str) -> NDArray[np.uint8]:
         line = next(line for n, line in enumerate(file) if n == number // at_once)
     targets = np.array(json.loads(line)["targets"], np.int64)
     numbers = [number // at_once * at_once + n for n in range(at_once)]
-    torch.set_num_threads(int(manifest["threads"]))
+    torch.set_num_threads(int(manifest.get("threads", 1)))
     made: NDArray[np.uint8] = _sampler(manifest, seed)(numbers, targets)[number % at_once]
     return made
 

@@ -6,30 +6,27 @@ Everything is made in the run's folder and stands where it was asked for once al
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import numpy as np
 import torch
 
-from agentkit.errors import InvalidParams, JobError
 from agentkit.jobs import JobContext
-from agentkit_synthesis.dataset.manifest import versions
-from agentkit_synthesis.images.candidates import Drawing, check_for, sampler_of
-from agentkit_synthesis.images.exporting import export
+from agentkit_synthesis.images.candidates import check_for, sampler_of
+from agentkit_synthesis.images.drawn import make_drawn
 from agentkit_synthesis.images.files import contact_sheet, put
+from agentkit_synthesis.images.finishing import Order, filled, made_already, put_in_place
 from agentkit_synthesis.images.fitting import fit_judge, fit_model, images_of
-from agentkit_synthesis.images.made import asked, made_before
-from agentkit_synthesis.images.making import NOT_NEEDED, Check, Maker, Sampler, Verdict
+from agentkit_synthesis.images.making import Check, Sampler, Verdict
 from agentkit_synthesis.images.modelling import ABOUT, ImageModel, Judging, about_model, load_model, save_model
 from agentkit_synthesis.images.params import ImagesParams, SourceParams, TrainImagesParams
 from agentkit_synthesis.images.pipelines import pipeline_sampler
-from agentkit_synthesis.images.planning import Order, cached_folder, order_for, threads_of
+from agentkit_synthesis.images.planning import cached_folder, is_drawn, order_for, threads_of
 
 __all__ = ["make_images", "train_images"]
 
-RENDERED = "Labels are what the scenes were drawn from."
 JUDGED = (
     "An image was kept where a classifier, trained on real images only, finds every label that was asked for with a probability of"
     " at least {confidence}; on {held_out:,} real images held out it finds {accuracy}."
@@ -49,7 +46,7 @@ def train_images(params: TrainImagesParams, context: JobContext) -> dict[str, An
         return {}
     made = context.run_dir / "model"
     save_model(model, made)
-    _moved(made, params.out, force=params.force)
+    put_in_place(made, params.out, force=params.force)
     for path in sorted(params.out.rglob("*")):
         if path.is_file():
             context.artifact(path, "model")
@@ -62,66 +59,50 @@ def train_images(params: TrainImagesParams, context: JobContext) -> dict[str, An
 def make_images(params: ImagesParams, context: JobContext) -> dict[str, Any]:
     """Make labelled images; trains a model first where there is none. Return the figures."""
     torch.set_num_threads(threads_of(params))
+    if is_drawn(params):
+        return make_drawn(params, context)
     order = order_for(params)
-    if params.preview and order.how == "train":
+    if params.preview and not order.trained:
         return _real_preview(params, context)
-    if (manifest := made_before(params)) and manifest["provenance"] == dict(order.provenance):
-        context.step(1, 1)
-        return _figures(params, manifest)
-    before = params.judging + params.steps if order.how == "train" else params.judging if order.how == "pipeline" else 0
-    total = before + len(order.wanted) + 1
-    ready = _ready(params, order, context, total)
+    if (figures := made_already(params, order, context)) is not None:
+        return figures
+    before = 0 if order.trained else params.judging + params.steps
+    if order.method == "pipeline":
+        before = params.judging if params.source is not None else 0
+    ready = _ready(params, order, context, before + len(order.wanted) + 1)
     if ready is None:
         return {}
     sample, check, about, judging = ready
-    folder = context.run_dir / "images"
-    folder.mkdir(exist_ok=True)
-    maker = Maker(
-        order.wanted, order.values, sample=sample, check=check, folder=folder, seed=params.seed, at_once=order.at_once,
-        most_tries=params.most_tries,
-    )  # fmt: skip
-
-    def told(kept: int) -> None:
-        context.step(before + kept, total, {"kept": kept, "tried": maker.tried}, phase="make")
-
-    if not maker.run(told=told, should_stop=context.should_stop):
-        return {}
-    manifest = _manifest(params, order, maker, judging)
-    export(folder, manifest, values=order.values, size=order.size, about=about)
-    _moved(folder, params.out, force=params.force)
-    for name in ("metadata.jsonl", "manifest.json", "README.md", "contact.png", "annotations.json"):
-        if (params.out / name).exists():
-            context.artifact(params.out / name, "dataset")
-    context.step(total, total, phase="export")
-    return _figures(params, manifest)
+    more = {
+        "verified": judging is not None, "judge": dict(judging.about) if judging else {}, "threads": threads_of(params),
+        "model_sha256": "" if order.method == "pipeline" else about_model(Path(order.model))["sha256"],
+        "versions": {"torch": torch.__version__, "diffusers": diffusers.__version__},
+    }  # fmt: skip
+    return filled(params, order, context, sample, check, before=before, about=about, more=more)
 
 
 def _ready(
     params: ImagesParams, order: Order, context: JobContext, total: int
 ) -> tuple[Sampler, Check, str, Judging | None] | None:
     """Return what samples and what checks, after training what has to be trained; None if stopped meanwhile."""
-    if order.how == "render":
-        drawing = Drawing(order.values, seed=params.seed, size=order.size)
-        return drawing.sample, drawing.check, RENDERED, None
-    if order.how == "pipeline":
+    if order.method == "pipeline":
         judging = _pipeline_judge(params, context, total)
         if judging is None and params.source is not None:
             return None
         sample = pipeline_sampler(
-            str(params.model), order.values, seed=params.seed, steps=order.steps, guidance=order.guidance,
+            order.model, order.values, seed=params.seed, steps=order.steps, guidance=order.guidance,
             template=params.prompt,
         )  # fmt: skip
         if judging is None:
             context.warn(UNVERIFIED)
             return sample, _unverified, UNVERIFIED, None
         return sample, _checking(params, order, judging), _about(params, judging), judging
-    if order.how == "train":
+    if not order.trained:
         model = _trained(params, context, total)
         if model is None:
             return None
         _keep(model, context, cached_folder(params))
-    assert order.model is not None
-    model = load_model(order.model)
+    model = load_model(Path(order.model))
     for warning in model.judging.about["warnings"]:
         context.warn(warning)
     sampler = sampler_of(model, seed=params.seed, kind=params.sampler, steps=order.steps, guidance=order.guidance)
@@ -158,35 +139,6 @@ def _about(params: ImagesParams, judging: Judging) -> str:
     return JUDGED.format(confidence=params.confidence, held_out=judging.about["held_out"], accuracy=accuracy)
 
 
-def _figures(params: ImagesParams, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    wrong = sum(count for why, count in manifest["rejected"].items() if why.startswith("with another"))
-    return {
-        "out": str(params.out), "images": manifest["count"], "tried": manifest["tried"], "rejected": manifest["rejected"],
-        "verified": manifest["verified"], "agreement_before": round(1 - wrong / manifest["tried"], 4),
-        "judge_accuracy": manifest["judge"].get("judge_accuracy", {}),
-    }  # fmt: skip
-
-
-def _verified_share(maker: Maker) -> float:
-    """Return the share of candidates that passed, needed or not."""
-    return round((maker.kept + maker.why[NOT_NEEDED]) / maker.tried, 4)
-
-
-def _manifest(params: ImagesParams, order: Order, maker: Maker, judging: Judging | None) -> dict[str, Any]:
-    """Return what the images depend on; no time and no place but the model's, so that equal images have equal manifests."""
-    return {
-        "kind": "images", "method": {"render": "render", "pipeline": "pipeline"}.get(order.how, "diffusion"),
-        "source": params.source or params.model or params.real, "model": str(order.model or params.model or ""),
-        "model_sha256": about_model(order.model)["sha256"] if order.model else "",
-        "provenance": dict(order.provenance), "where": list(params.where), "seed": params.seed, "count": len(order.wanted),
-        "tried": maker.tried, "verified_share": _verified_share(maker),
-        "rejected": dict(sorted(maker.why.items())), "values": {name: list(found) for name, found in order.values.items()},
-        "size": order.size, "at_once": order.at_once, "sampler": params.sampler, "steps": order.steps,
-        "guidance": order.guidance, "confidence": params.confidence, "prompt": params.prompt, "threads": threads_of(params),
-        "verified": order.how == "render" or judging is not None, "params": asked(params), "judge": dict(judging.about) if judging else {}, "versions": {**versions(), "torch": torch.__version__},
-    }  # fmt: skip
-
-
 def _real_preview(params: ImagesParams, context: JobContext) -> dict[str, Any]:
     """Show ten of the real images, for there is no model yet."""
     images = images_of(params)
@@ -200,7 +152,7 @@ def _real_preview(params: ImagesParams, context: JobContext) -> dict[str, Any]:
     ]
     made = context.run_dir / "images"
     put(made / "contact.png", contact_sheet(list(some.pixels), texts))
-    _moved(made, params.out, force=params.force)
+    put_in_place(made, params.out, force=params.force)
     context.artifact(params.out / "contact.png", "preview")
     context.warn(f"no model of {params.real} has been trained yet; these are real images that one would learn from")
     context.step(1, 1)
@@ -217,21 +169,3 @@ def _keep(model: ImageModel, context: JobContext, folder: Path) -> None:
     if folder.exists():  # a torn one
         shutil.rmtree(folder)
     shutil.move(made, folder)
-
-
-def _moved(made: Path, out: Path, *, force: bool) -> None:
-    """Put a finished folder where it was asked for: whole, or not at all."""
-    if out.exists() and not force:
-        raise InvalidParams(f"/out: {out} exists; name another folder, or force it")
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.move(made, partial)
-        if out.exists():
-            shutil.rmtree(out)
-        partial.rename(out)
-    except OSError as error:
-        raise JobError(
-            f"{out}: cannot be written ({error.strerror}); free some space, or choose another folder"
-        ) from error

@@ -29,7 +29,7 @@ from agentkit_synthesis.images.renderer import ATTRIBUTES
 from agentkit_synthesis.images.sources import load
 
 torch.set_num_threads(1)
-BRIEF: dict[str, Any] = {"train_steps": 220, "judge_steps": 150, "batch": 32, "threads": 1}
+BRIEF: dict[str, Any] = {"train_steps": 200, "judge_steps": 120, "batch": 32, "threads": 1}
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,7 @@ def test_a_source_is_trained_once_and_then_sampled(tmp_path: Path, monkeypatch: 
         for n in range(16):
             pixels = np.clip(rng.normal(level, 25, (8, 8)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(tmp_path / "mine" / name / f"{n}.png")
-    asked = {"source": str(tmp_path / "mine"), "size": 8, "train_steps": 60, "judge_steps": 40, "batch": 16, "count": 6,
+    asked = {"source": str(tmp_path / "mine"), "size": 8, "train_steps": 30, "judge_steps": 30, "batch": 16, "count": 6,
              "keep_copies": True, "guidance": 1.0}  # fmt: skip
     plan = IMAGES.plan({"out": str(tmp_path / "a" / "out"), **asked})
     assert plan.seconds > 0
