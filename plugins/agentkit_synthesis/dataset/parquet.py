@@ -24,7 +24,15 @@ __all__ = ["to_parquet"]
 ROWS = 1_000  # of a batch
 CONVERSATIONS = ("messages", "prompt", "chosen", "rejected")
 CALL = pa.struct([("id", pa.string()), ("type", pa.string()), ("function", pa.struct([("name", pa.string()), ("arguments", pa.string())]))])  # fmt: skip
-TEXTS = ("role", "content", "name", "tool_call_id")  # of a message
+TEXTS = (
+    "role",
+    "content",
+    "name",
+    "tool_call_id",
+    "kind",
+    "status",
+    "trust",
+)  # of a message; the last three are plain/1's
 SCALARS: Mapping[type, Any] = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
 
 

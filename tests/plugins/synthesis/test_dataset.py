@@ -275,16 +275,18 @@ def test_parquet_keeps_tool_calls_and_mixed_columns(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     from agentkit_synthesis.dataset.parquet import to_parquet
 
+    marked = {"role": "tool", "content": "no", "status": "error", "trust": "trusted", "kind": "final"}
     call = {"id": "1", "type": "function", "function": {"name": "add", "arguments": {"a": 1}}}
     rows = [
         {"messages": [{"role": "assistant", "tool_calls": [call]}], "answer": 3, "tools": [{"name": "add"}]},
-        {"messages": [{"role": "user", "content": "x"}], "answer": "three", "tools": []},
+        {"messages": [{"role": "user", "content": "x"}, marked], "answer": "three", "tools": []},
     ]
     path = tmp_path / "train.jsonl"
     path.write_text("".join(json.dumps(one) + "\n" for one in rows))
     found = parquet.read_table(to_parquet(path)).to_pylist()
     assert [one["answer"] for one in found] == ["3", "three"]
     assert json.loads(found[0]["tools"]) == [{"name": "add"}]
+    assert plain(found[1])["messages"][1] == marked
     assert found[0]["messages"][0]["tool_calls"][0]["function"] == {"name": "add", "arguments": '{"a": 1}'}
 
 
