@@ -47,6 +47,7 @@ measure = Measuring(
     job="agentkit_synthesis.measure.measuring:MEASURE",
     params="agentkit_synthesis.measure.params:MeasureParams",
     argument="data",
+    options={"families": "--family", "shares": "--share", "systems": "--system"},
     needs=("torch", "transformers", "sklearn", "scipy", "matplotlib", "PIL"),
     extra="synth",
     help="""Teach students on synthetic data, and test them on real data.
@@ -61,6 +62,6 @@ measure = Measuring(
     \b
     agentkit synth measure images --against digits -o worth
     agentkit synth measure images --against my-photos -o worth --plan
-    agentkit synth measure traces -o worth --families arithmetic --workers 2
+    agentkit synth measure traces -o worth --family arithmetic --workers 2
     """,
 )

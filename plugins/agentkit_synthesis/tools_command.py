@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-import click
-
 from agentkit.cli.job_command import JobCommand
 
 __all__ = ["tools"]
 
 
-class ToolsCommand(JobCommand):
-    """The job's command; its parameter `source` is typed as `--from`."""
-
-    @property
-    def params(self) -> list[click.Parameter]:
-        """The argument and the options."""
-        made = super().params
-        for one in made:
-            if one.name == "source":
-                one.opts = ["--from"]
-                one.metavar = "TOOLS"
-            if one.name == "families":
-                one.opts = ["--family"]
-        return made
-
-    @params.setter
-    def params(self, value: list[click.Parameter]) -> None:
-        """Take what click sets at first: nothing."""
-
-
-tools = ToolsCommand(
+tools = JobCommand(
     "tools",
     job="agentkit_synthesis.tooluse.jobs:TOOLS",
     params="agentkit_synthesis.tooluse.params:ToolsParams",
+    options={"source": "--from", "families": "--family"},
     help="""Make training examples of tools being used, and put them in the folder OUT.
 
     Without --from the tools are invented: shops, calendars, files, banks and more, each with working code behind it. Every

@@ -20,6 +20,7 @@ traces = JobCommand(
     "traces",
     job="agentkit_synthesis.traces.jobs:TRACES",
     params="agentkit_synthesis.traces.params:TracesParams",
+    options={"families": "--family"},
     help="""Make explanation traces: problems with solutions step by step, every step executed.
 
     OUT becomes a folder with train.jsonl and test.jsonl (ready for `agentkit train sft`), a manifest and a card. Ctrl-C ends it
@@ -29,7 +30,7 @@ traces = JobCommand(
     agentkit synth preview traces
     agentkit synth traces explained --count 10000
     agentkit synth traces explained --count 10000 --pairs --parquet
-    agentkit synth traces dates --families dates --families tables --difficulty 3 --count 500
+    agentkit synth traces dates --family dates --family tables --difficulty 3 --count 500
     agentkit synth traces taught --teacher ./llama-3.2-3b.gguf --samples 8 --count 200
     """,
 )

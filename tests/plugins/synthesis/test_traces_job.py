@@ -113,7 +113,7 @@ def test_the_same_set_again_is_not_made_again_and_another_is_refused(tmp_path: P
 def test_commands_make_a_set_look_at_it_and_make_a_row_again(tmp_path: Path) -> None:
     out = tmp_path / "mine"
     done = invoke(
-        traces, str(out), "--count", "40", "--families", "dates", "--families", "tables", "--difficulty", "3", "--json"
+        traces, str(out), "--count", "40", "--family", "dates", "--family", "tables", "--difficulty", "3", "--json"
     )
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)["data"]
