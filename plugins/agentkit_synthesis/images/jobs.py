@@ -10,7 +10,7 @@ from typing import Any
 
 from agentkit.errors import InvalidParams, MissingDependency
 from agentkit.jobs import Job, JobContext, JobPlan
-from agentkit_synthesis.images.made import made_before
+from agentkit_synthesis.images.made import made_before, trained_before
 from agentkit_synthesis.images.params import ImagesParams, TrainImagesParams
 
 __all__ = ["IMAGES", "NEEDS", "TRAIN_IMAGES"]
@@ -26,7 +26,8 @@ def plan_training(params: Mapping[str, Any]) -> JobPlan:
         MissingDependency: the extra is not installed.
     """
     checked = TrainImagesParams.parse(params)
-    _free(checked.out, force=checked.force)
+    if trained_before(checked) is None:
+        _free(checked.out, force=checked.force)
     _require()
     from agentkit_synthesis.images import planning  # noqa: PLC0415  heavy
 

@@ -67,7 +67,7 @@ class SourceParams(Checked):
     @property
     def judging(self) -> int:
         """Steps of the judge."""
-        return self.judge_steps or (800 if self._small else 1_500)
+        return self.judge_steps or (800 if self._small else 2_000)
 
     @property
     def _small(self) -> bool:

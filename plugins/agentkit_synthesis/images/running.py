@@ -6,6 +6,7 @@ Everything is made in the run's folder and stands where it was asked for once al
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from agentkit_synthesis.images.drawn import make_drawn
 from agentkit_synthesis.images.files import contact_sheet, put
 from agentkit_synthesis.images.finishing import Order, filled, made_already, put_in_place
 from agentkit_synthesis.images.fitting import fit_judge, fit_model, images_of
+from agentkit_synthesis.images.made import asked, trained_before
 from agentkit_synthesis.images.making import Check, Sampler, Verdict
 from agentkit_synthesis.images.modelling import ABOUT, ImageModel, Judging, about_model, load_model, save_model
 from agentkit_synthesis.images.params import ImagesParams, SourceParams, TrainImagesParams
@@ -38,22 +40,23 @@ def train_images(params: TrainImagesParams, context: JobContext) -> dict[str, An
     """Train a model of labelled images and put it where it was asked for."""
     torch.set_num_threads(threads_of(params))
     total = params.judging + params.steps
-    images = images_of(params)
-    for warning in images.warnings:
-        context.warn(warning)
-    model = _trained(params, context, total)
-    if model is None:
-        return {}
-    made = context.run_dir / "model"
-    save_model(model, made)
-    put_in_place(made, params.out, force=params.force)
+    if trained_before(params) is None:
+        for warning in images_of(params).warnings:
+            context.warn(warning)
+        model = _trained(params, context, total)
+        if model is None:
+            return {}
+        about = {**model.judging.about, "params": asked(params)}
+        made = context.run_dir / "model"
+        save_model(replace(model, judging=replace(model.judging, about=about)), made)
+        put_in_place(made, params.out, force=params.force)
     for path in sorted(params.out.rglob("*")):
         if path.is_file():
             context.artifact(path, "model")
     context.step(total, total, phase="save")
-    about = model.judging.about
-    return {"out": str(params.out), "images": about["images"], "labelled": about["labelled"], "held_out": about["held_out"],
-            "parameters": about["parameters"], "judge_accuracy": about["judge_accuracy"]}  # fmt: skip
+    told = about_model(params.out)["about"]
+    names = ("images", "labelled", "guessed", "held_out", "parameters", "judge_accuracy")
+    return {"out": str(params.out), **{name: told[name] for name in names}}
 
 
 def make_images(params: ImagesParams, context: JobContext) -> dict[str, Any]:

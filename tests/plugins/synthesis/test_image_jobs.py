@@ -68,6 +68,15 @@ def test_a_model_is_a_folder_that_diffusers_reads(model: Path) -> None:
     assert "| digit | 0.9" in (model / "README.md").read_text()
 
 
+def test_a_training_that_was_cut_off_at_its_very_end_is_done(model: Path, tmp_path: Path) -> None:
+    before = (model / "model.json").read_bytes()
+    done = jobs.run(TRAIN_IMAGES, {"out": str(model), **BRIEF}, run_dir=tmp_path / "run")
+    assert done.status == "ok"
+    assert (model / "model.json").read_bytes() == before
+    with pytest.raises(InvalidParams, match="exists"):
+        TRAIN_IMAGES.plan({"out": str(model), **BRIEF, "seed": 1})
+
+
 @pytest.fixture(scope="module")
 def made(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("made")

@@ -103,7 +103,7 @@ class Trainer:
 
     def __init__(self, images: LabelledImages, design: Design, recipe: Recipe) -> None:
         self.design, self.recipe, self.step = design, recipe, 0
-        self._clean = as_tensor(images.pixels)
+        self._pixels = images.pixels  # made floats batch by batch
         self._labels = nulled(torch.from_numpy(images.table), design.nulls)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
@@ -122,7 +122,12 @@ class Trainer:
         rows = self._rows()
         labels = dropped(self._labels[rows], self.design.nulls, self.recipe.drop, generator=chance)
         loss = diffusion_loss(
-            self.network, self.scheduler, self._clean[rows], labels, generator=chance, min_snr=self.recipe.min_snr
+            self.network,
+            self.scheduler,
+            as_tensor(self._pixels[rows.numpy()]),
+            labels,
+            generator=chance,
+            min_snr=self.recipe.min_snr,
         )
         value = float(loss.detach())
         if not math.isfinite(value):
@@ -164,7 +169,7 @@ class Trainer:
 
     def _rows(self) -> Tensor:
         """Return the rows of this step's batch: one random order after another of all images."""
-        count, first = len(self._clean), self.step * self.recipe.batch
+        count, first = len(self._pixels), self.step * self.recipe.batch
         wanted = range(first, first + self.recipe.batch)
         orders = {epoch: _order(self.recipe.seed, epoch, count) for epoch in {place // count for place in wanted}}
         return torch.tensor([int(orders[place // count][place % count]) for place in wanted])

@@ -93,7 +93,7 @@ def train_classifier(
         torch.manual_seed(recipe.seed)
         network = Classifier(images.pixels.shape[3], images.size, images.values)
     optimiser = torch.optim.AdamW(network.parameters(), recipe.rate, weight_decay=0.01)
-    clean, labels, first = as_tensor(images.pixels), torch.from_numpy(images.table), 0
+    labels, first = torch.from_numpy(images.table), 0
     path = folder / CHECKPOINT
     if path.exists():
         state = torch.load(path, weights_only=True)
@@ -104,7 +104,7 @@ def train_classifier(
     for step in range(first, recipe.steps):
         for group in optimiser.param_groups:
             group["lr"] = recipe.rate * 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
-        loss = _loss(network, clean, labels, recipe, step)
+        loss = _loss(network, images.pixels, labels, recipe, step)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -141,13 +141,15 @@ def accuracy(network: Classifier, images: LabelledImages) -> dict[str, float]:
     return shares
 
 
-def _loss(network: Classifier, clean: Tensor, labels: Tensor, recipe: ClassifierRecipe, step: int) -> Tensor:
+def _loss(
+    network: Classifier, pixels: NDArray[np.uint8], labels: Tensor, recipe: ClassifierRecipe, step: int
+) -> Tensor:
     seed = int(np.random.SeedSequence((recipe.seed, step)).generate_state(1, np.uint64)[0] >> 1)
     chance = torch.Generator().manual_seed(seed)
-    rows = torch.randint(len(clean), (recipe.batch,), generator=chance)
+    rows = torch.randint(len(pixels), (recipe.batch,), generator=chance)
     down, right = (int(torch.randint(-SHIFT, SHIFT + 1, (), generator=chance)) for _ in range(2))
-    padded = functional.pad(clean[rows], (SHIFT,) * 4, mode="replicate")
-    high, wide = clean.shape[2:]
+    padded = functional.pad(as_tensor(pixels[rows.numpy()]), (SHIFT,) * 4, mode="replicate")
+    high, wide = pixels.shape[1:3]
     moved = padded[:, :, SHIFT + down : SHIFT + down + high, SHIFT + right : SHIFT + right + wide]
     _, logits = network(moved + NOISE * torch.randn(moved.shape, generator=chance))
     wanted = labels[rows]
