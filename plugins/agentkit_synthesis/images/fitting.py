@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ from agentkit_synthesis.images.verifying.classifier import (
 )
 from agentkit_synthesis.images.verifying.nearness import Vectors, calibrated
 
-__all__ = ["design_of", "divided", "fit_judge", "fit_model", "images_of", "recipe_of"]
+__all__ = ["design_of", "divided", "fit_judge", "fit_model", "images_of", "precision_of", "recipe_of"]
 
 HELD_OUT = 0.2
 Told = Callable[[str, int, float], None]  # phase, steps done in all phases, loss
@@ -56,11 +57,19 @@ def design_of(params: SourceParams, images: LabelledImages) -> Design:
     )
 
 
+def precision_of(params: SourceParams) -> Literal["float32", "bfloat16"]:
+    """Return the precision of training: bfloat16 takes two thirds of the time where the processor has it, on larger images."""
+    if params.precision != "auto":
+        return params.precision
+    has_it = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    return "bfloat16" if has_it and not params.small else "float32"
+
+
 def recipe_of(params: SourceParams) -> Recipe:
     """Return how the diffusion model is trained."""
     return Recipe(
         steps=params.steps, batch=params.batch, rate=params.rate, drop=params.drop, ema=params.ema,
-        min_snr=params.min_snr, save_every=params.save_every, seed=params.seed,
+        min_snr=params.min_snr, precision=precision_of(params), save_every=params.save_every, seed=params.seed,
     )  # fmt: skip
 
 

@@ -49,6 +49,9 @@ class SourceParams(Checked):
     schedule: Literal["squaredcos_cap_v2", "linear", "scaled_linear"] = Field(
         "squaredcos_cap_v2", description="of the noise"
     )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of training; auto: bfloat16 above 16 pixels where the processor has it"
+    )
     threads: Count | None = Field(None, description="all cores where none is given")
     save_every: Count = Field(200, description="steps between checkpoints")
     seed: int = Field(0, ge=0, lt=2**32, description="of everything that is drawn")
@@ -62,15 +65,16 @@ class SourceParams(Checked):
     @property
     def steps(self) -> int:
         """Of the diffusion model."""
-        return self.train_steps or (2_500 if self._small else 2_000)
+        return self.train_steps or (2_500 if self.small else 3_000)
 
     @property
     def judging(self) -> int:
         """Steps of the judge."""
-        return self.judge_steps or (800 if self._small else 2_000)
+        return self.judge_steps or (800 if self.small else 2_000)
 
     @property
-    def _small(self) -> bool:
+    def small(self) -> bool:
+        """Whether the images are of at most 16 pixels."""
         return self.real == DIGITS or (self.size is not None and self.size <= 16)
 
 
@@ -94,12 +98,12 @@ class ImagesParams(SourceParams):
     )
     prompt: str | None = Field(None, description="what a pipeline is told, with {attribute} in it")
     sampler: Literal["ddim", "ddpm"] = Field("ddim", description="ddim needs few steps, ddpm all of them")
-    sampling_steps: Count | None = Field(None, description="40 for ddim, 1000 for ddpm, 25 for a pipeline")
+    sampling_steps: Count | None = Field(None, description="30 for ddim, 1000 for ddpm, 25 for a pipeline")
     guidance: float | None = Field(
         None,
         ge=0,
         le=50,
-        description="1: the conditional model itself; 0: labels ignored; 1.5 where none is given, 7.5 for a pipeline",
+        description="1: the conditional model itself; 0: labels ignored; where none is given 1 for one attribute, 1.5 for several, 7.5 for a pipeline",
     )
     confidence: float = Field(0.9, ge=0, le=1, description="least probability that the judge gives every label")
     keep_copies: bool = Field(False, description="keep images that nearly repeat a training image")

@@ -17,7 +17,7 @@ from agentkit_synthesis.images.costs import Costs, sampling_cost, training_cost
 from agentkit_synthesis.images.diffusion.design import Design, design_for
 from agentkit_synthesis.images.drawn import PREVIEWED, plan_drawn, world
 from agentkit_synthesis.images.finishing import Order
-from agentkit_synthesis.images.fitting import design_of, divided, images_of, recipe_of
+from agentkit_synthesis.images.fitting import design_of, divided, images_of, precision_of, recipe_of
 from agentkit_synthesis.images.made import FREE, asked
 from agentkit_synthesis.images.modelling import ABOUT, about_model
 from agentkit_synthesis.images.params import ImagesParams, SourceParams, TrainImagesParams
@@ -74,8 +74,8 @@ def order_for(params: ImagesParams) -> Order:
         method="diffusion", model=str(own), trained=(own / ABOUT).is_file(), values=design.values, size=design.size,
         channels=design.channels, provenance=provenance, at_once=params.at_once or (16 if params.preview else 64),
         wanted=cells(design.values, possible, count, params.where, seed=params.seed),
-        steps=params.sampling_steps or (40 if params.sampler == "ddim" else 1000),
-        guidance=1.5 if params.guidance is None else params.guidance,
+        steps=params.sampling_steps or (30 if params.sampler == "ddim" else 1000),
+        guidance=_guidance(params, design),
     )  # fmt: skip
 
 
@@ -125,10 +125,18 @@ def _training_config(params: SourceParams) -> dict[str, Any]:
     return {
         **fields,
         "source": params.real,
+        "precision": precision_of(params),
         "train_steps": params.steps,
         "judge_steps": params.judging,
         "digest": digest,
     }
+
+
+def _guidance(params: ImagesParams, design: Design) -> float:
+    """Return the scale: several attributes at once are hard to get right, one alone is better left as varied as it is."""
+    if params.guidance is not None:
+        return params.guidance
+    return 1.0 if len(design.values) == 1 else 1.5
 
 
 def _pipeline_order(params: ImagesParams, count: int) -> Order:

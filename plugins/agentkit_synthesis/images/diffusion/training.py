@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -46,6 +46,7 @@ class Recipe:
         ema: most of the average that stays, a step.
         min_snr: gamma of the min-SNR weights; None: all weigh the same.
         save_every: steps between checkpoints.
+        precision: of the passes through the network; weights are float32 in both.
         seed: of weights, order, noise and timesteps.
     """
 
@@ -56,6 +57,7 @@ class Recipe:
     ema: float = 0.995
     min_snr: float | None = None
     save_every: int = 200
+    precision: Literal["float32", "bfloat16"] = "float32"
     seed: int = 0
 
 
@@ -85,7 +87,7 @@ def diffusion_loss(
     """
     timestep = torch.randint(scheduler.config.num_train_timesteps, (len(clean),), generator=generator)
     noise = torch.randn(clean.shape, generator=generator)
-    found = network(scheduler.add_noise(clean, noise, timestep), timestep, labels)
+    found = network(scheduler.add_noise(clean, noise, timestep), timestep, labels).float()
     kind = scheduler.config.prediction_type
     wanted = (
         noise if kind == "epsilon" else clean if kind == "sample" else scheduler.get_velocity(clean, noise, timestep)
@@ -121,14 +123,11 @@ class Trainer:
         chance = torch.Generator().manual_seed(_mixed(self.recipe.seed, self.step))
         rows = self._rows()
         labels = dropped(self._labels[rows], self.design.nulls, self.recipe.drop, generator=chance)
-        loss = diffusion_loss(
-            self.network,
-            self.scheduler,
-            as_tensor(self._pixels[rows.numpy()]),
-            labels,
-            generator=chance,
-            min_snr=self.recipe.min_snr,
-        )
+        clean = as_tensor(self._pixels[rows.numpy()])
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
+            loss = diffusion_loss(
+                self.network, self.scheduler, clean, labels, generator=chance, min_snr=self.recipe.min_snr
+            )
         value = float(loss.detach())
         if not math.isfinite(value):
             raise JobError(
