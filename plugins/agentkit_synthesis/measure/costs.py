@@ -11,13 +11,12 @@ import torch
 
 from agentkit_synthesis.measure.cells import Cell
 from agentkit_synthesis.measure.params import MeasureParams
-from agentkit_synthesis.measure.pictured import read_images
+from agentkit_synthesis.measure.pictured import Images
 from agentkit_synthesis.measure.seeing import taught_cnn
 from agentkit_synthesis.measure.speaking import BATCH, Exercise, taught
 from agentkit_synthesis.measure.teaching import lesson_of
 from agentkit_synthesis.measure.tokens import Tokenizer
-from agentkit_synthesis.measure.told import EXPLAINED, LONGER, PLAIN, read_traces
-from agentkit_synthesis.quality.folders import Dataset
+from agentkit_synthesis.measure.told import EXPLAINED, LONGER, PLAIN, Traces
 
 __all__ = ["costs_of"]
 
@@ -27,17 +26,16 @@ SCORING_S = 20.0  # of a student of traces
 PROBED = 100  # traces of a family
 
 
-def costs_of(params: MeasureParams, data: Dataset, cells: Sequence[Cell]) -> float:
+def costs_of(params: MeasureParams, source: Images | Traces, cells: Sequence[Cell]) -> float:
     """Return the seconds of all students, one after the other."""
-    if data.kind == "images":
-        images = read_images(params)
+    if isinstance(source, Images):
         nets = [cell for cell in cells if cell.student == "cnn"]
         if not nets:
             return SVM_S * len(cells)
-        few = replace(lesson_of(images, nets[0], params.labels_seed), steps=STEPS + 1)
+        few = replace(lesson_of(source, nets[0], params.labels_seed), steps=STEPS + 1)
         step = _seconds(lambda: taught_cnn(replace(few, augment=True))) / (STEPS + 1)
         return sum(step * cell.steps if cell.student == "cnn" else SVM_S for cell in cells)
-    problems = [one for several in read_traces(params).train.values() for one in several[:PROBED]]
+    problems = [one for several in source.train.values() for one in several[:PROBED]]
     words = Tokenizer([text for one in problems for text in (one.question, one.explained)])
     lengths = [[len(words.encode(text)) for text in (one.question, one.explained, one.bare)] for one in problems]
     asked, long, short = (int(np.mean(of)) for of in zip(*lengths, strict=True))

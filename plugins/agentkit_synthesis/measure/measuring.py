@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentkit.errors import InvalidParams
 from agentkit.extensions import Plugin
@@ -12,6 +12,10 @@ from agentkit.jobs import Job, JobContext, JobPlan, write_atomic
 from agentkit_synthesis.measure.cells import Cell, read_result, write_result
 from agentkit_synthesis.measure.params import MeasureParams
 from agentkit_synthesis.quality.folders import Dataset, open_dataset
+
+if TYPE_CHECKING:
+    from agentkit_synthesis.measure.pictured import Images
+    from agentkit_synthesis.measure.told import Traces
 
 __all__ = ["JSON", "MEASURE", "PICTURE", "TABLE", "labels_seen"]
 
@@ -32,13 +36,13 @@ def plan(params: Mapping[str, Any]) -> JobPlan:
     Plugin(name="measure", needs=NEEDS, extra="synth").require()
     from agentkit_synthesis.measure.costs import costs_of  # noqa: PLC0415  torch
 
-    data = open_dataset(checked.data)
-    cells, digest = _cells(checked, data)
-    seconds = costs_of(checked, data, cells)
+    source = _read(checked, open_dataset(checked.data))
+    cells = source.cells(checked)
+    seconds = costs_of(checked, source, cells)
     workers = min(checked.workers, len(cells))
     told = {name: value for name, value in checked.model_dump(mode="json").items() if name not in FREE}
     return JobPlan(
-        config={**told, "data": digest, "students": len(cells)},
+        config={**told, "data": source.digest, "students": len(cells)},
         seconds=seconds / workers + 5,
         memory_bytes=WORKER_BYTES * workers,
         disk_bytes=2_000_000,
@@ -51,7 +55,10 @@ def run(params: Mapping[str, Any], context: JobContext) -> Mapping[str, Any]:
     """Teach every student that is not taught yet; write figures, table and picture; return the figures."""
     checked = MeasureParams.parse(params)
     data = open_dataset(checked.data)
-    cells, _ = _cells(checked, data, context)
+    source = _read(checked, data)
+    for warning in source.warnings:
+        context.warn(warning)
+    cells = source.cells(checked)
     if not _taught(checked, cells, context):
         return {}
     results = [read_result(context.checkpoint_dir, cell) or {} for cell in cells]
@@ -60,26 +67,17 @@ def run(params: Mapping[str, Any], context: JobContext) -> Mapping[str, Any]:
     return found
 
 
-def _cells(params: MeasureParams, data: Dataset, context: JobContext | None = None) -> tuple[list[Cell], str]:
-    """Return the students, and a digest of what they learn from; warnings go to the job."""
-    from agentkit_synthesis.measure.digests import digest_of_images, digest_of_traces  # noqa: PLC0415
-
+def _read(params: MeasureParams, data: Dataset) -> Images | Traces:
+    """Return what students learn from."""
     if data.kind == "images":
-        from agentkit_synthesis.measure.pictured import cells_of_images, read_images  # noqa: PLC0415  sklearn
+        from agentkit_synthesis.measure.pictured import read_images  # noqa: PLC0415  sklearn
 
-        images = read_images(params)
-        warnings, cells, digest = images.warnings, cells_of_images(params), digest_of_images(images)
-    else:
-        from agentkit_synthesis.measure.told import cells_of_traces, read_traces  # noqa: PLC0415  torch
+        return read_images(params)
+    from agentkit_synthesis.measure.told import read_traces  # noqa: PLC0415  torch
 
-        if params.against is not None:
-            raise InvalidParams("/against: traces are measured on their own test split; leave it out")
-        traces = read_traces(params)
-        warnings, cells, digest = traces.warnings, cells_of_traces(params), digest_of_traces(traces)
-    for warning in warnings if context is not None else ():
-        assert context is not None
-        context.warn(warning)
-    return cells, digest
+    if params.against is not None:
+        raise InvalidParams("/against: traces are measured on their own test split; leave it out")
+    return read_traces(params)
 
 
 def _taught(params: MeasureParams, cells: Sequence[Cell], context: JobContext) -> bool:

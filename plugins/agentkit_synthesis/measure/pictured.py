@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,16 @@ class Images:
     def classes(self) -> int:
         """How many labels there are."""
         return len(self.real.values[self.name])
+
+    @property
+    def digest(self) -> str:
+        """A hash of all images and labels."""
+        parts = "".join(one.digest for one in (self.real, self.test, self.made))
+        return hashlib.sha256(parts.encode()).hexdigest()
+
+    def cells(self, params: MeasureParams) -> list[Cell]:
+        """Return every student that is to be taught."""
+        return cells_of_images(params)
 
     def subset(self, share: float, seed: int) -> LabelledImages:
         """Return the real images that have a label where only a share has one; a larger share has those of a smaller."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from agentkit.errors import InvalidParams
@@ -29,6 +31,16 @@ class Traces:
     train: Mapping[str, Sequence[Problem]]
     test: Mapping[str, Sequence[Problem]]
     warnings: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """A hash of all problems."""
+        told = [[[astuple(one) for one in several] for several in of.values()] for of in (self.train, self.test)]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+    def cells(self, params: MeasureParams) -> list[Cell]:
+        """Return every student that is to be taught."""
+        return cells_of_traces(params)
 
 
 def read_traces(params: MeasureParams) -> Traces:
