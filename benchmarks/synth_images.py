@@ -1,6 +1,6 @@
 """Labelled images by diffusion: digits and products, trained here, judged by somebody else, and what they are worth.
 
-python -m benchmarks.synth_images [--only digits|tenth|products] [--threads 2] [--slice] [--pictures] [--write]
+python -m benchmarks.synth_images [--only digits|tenth|products] [--threads 2] [--seeds 3] [--slice] [--pictures] [--write]
 
 Whoever judges the labels here did not filter them: for digits a support vector machine trained on the real training images, for
 products a network of another seed trained on other renderings. Real test images are those that no model here has seen.
@@ -100,28 +100,39 @@ def digits(home: Path, count: int, params: Mapping[str, Any]) -> list[Measured]:
     ]  # fmt: skip
 
 
-def tenth(home: Path, count: int, params: Mapping[str, Any]) -> list[Measured]:
-    """Measure digits of which a tenth of the labels is known: to judge, model and student alike."""
+def tenth(home: Path, count: int, params: Mapping[str, Any], seeds: int) -> list[Measured]:
+    """Measure digits of which a tenth of the labels is known: to judge, model and student alike; means over seeds."""
     train, test = split(load("digits"), seed=0)
-    few = train.forgotten(TENTH, seed=0).known()
-    whole, alone = right([train], test), right([few], test)
-    rows = [share("synth-tenth-real", f"real test digits right, trained on the {len(few)} with a label (SVM)", alone, len(test))]  # fmt: skip
+    few = [train.forgotten(TENTH, seed=seed).known() for seed in range(seeds)]
+    whole, alone = right([train], test), [right([one], test) for one in few]
+    rows = [_mean("synth-tenth-real", f"real test digits right, trained on a tenth, {len(few[0])} images (SVM)", alone, len(test))]  # fmt: skip
     for name, told, unlabelled in (
         ("all", "the other images without labels", True),
         ("alone", "no other images", False),
     ):
-        given = {"source": "digits", "labelled": TENTH, "unlabelled": unlabelled, **params}
-        folder, _, seconds = made(home / name, count, given)
-        synthetic = load(folder, size=8)
-        mixed = right([few, synthetic], test)
+        agreed, only, mixed, spent = [], [], [], []
+        for seed in range(seeds):
+            given = {"source": "digits", "labelled": TENTH, "unlabelled": unlabelled, "seed": seed, **params}
+            folder, _, seconds = made(home / f"{name}-{seed}", count, given)
+            synthetic = load(folder, size=8)
+            agreed.append(right([train], synthetic))
+            only.append(right([synthetic], test))
+            mixed.append(right([few[seed], synthetic], test))
+            spent.append(sum(seconds.values()))
+        gaps = [(whole - one) / len(test) for one in mixed]
         rows += [
-            share(f"synth-tenth-{name}-agreement", f"a tenth of the labels and {told}: labels confirmed by an SVM trained on all real ones", right([train], synthetic), len(synthetic)),
-            share(f"synth-tenth-{name}-tstr", "the same: real test digits right, trained on made ones only (SVM)", right([synthetic], test), len(test)),
-            share(f"synth-tenth-{name}-mix", f"the same: trained on {len(few)} real and {len(synthetic)} made ones (SVM)", mixed, len(test)),
-            Measured(id=f"synth-tenth-{name}-gap", what="the same: how far that is below all real labels", value=round((whole - mixed) / len(test), 4), unit="", n=len(test), target=WITHIN),
-            Measured(id=f"synth-tenth-{name}-s", what="the same: seconds in all", value=round(sum(seconds.values()), 1), unit="s", n=1, target=TOTAL_S),
+            _mean(f"synth-tenth-{name}-agreement", f"a tenth of the labels and {told}: labels confirmed by an SVM trained on all real ones", agreed, count),
+            _mean(f"synth-tenth-{name}-tstr", "the same: real test digits right, trained on made ones only (SVM)", only, len(test)),
+            _mean(f"synth-tenth-{name}-mix", f"the same: trained on a tenth and {count} made ones (SVM)", mixed, len(test)),
+            Measured(id=f"synth-tenth-{name}-gap", what="the same: how far that is below all real labels, mean and range of seeds", value=round(sum(gaps) / seeds, 4), interval=(round(min(gaps), 4), round(max(gaps), 4)), unit="", n=seeds, target=WITHIN),
+            Measured(id=f"synth-tenth-{name}-s", what="the same: seconds in all, of one seed", value=round(sum(spent) / seeds, 1), unit="s", n=seeds, target=TOTAL_S),
         ]  # fmt: skip
     return rows
+
+
+def _mean(id: str, what: str, found: Sequence[int], n: int) -> Measured:
+    """Return the share over all seeds together."""
+    return share(id, what, sum(found), n * len(found))
 
 
 def products(home: Path, count: int, params: Mapping[str, Any], *, brief: bool) -> list[Measured]:
@@ -189,6 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.synth_images", description="Labelled images.")
     parser.add_argument("--only", choices=("digits", "tenth", "products"), help="a part of it")
     parser.add_argument("--threads", type=int, default=2, help="(default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=3, help="of the tenth of the labels (default: %(default)s)")
     parser.add_argument("--slice", action="store_true", help="hardly trained, to see that it works; writes no rows")
     parser.add_argument(
         "--pictures", action="store_true", help="write docs/synth-digits.png and docs/synth-products.png"
@@ -204,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if wanted.only in (None, "digits"):
             rows += digits(home / "digits", count, params)
         if wanted.only in (None, "tenth"):
-            rows += tenth(home / "tenth", count, params)
+            rows += tenth(home / "tenth", count, params, wanted.seeds)
         if wanted.only in (None, "products"):
             own = {**params, **({"rendered": 400} if wanted.slice else {})}
             rows += products(home / "products", count if wanted.slice else PRODUCTS, own, brief=wanted.slice)

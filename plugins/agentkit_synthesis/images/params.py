@@ -103,7 +103,7 @@ class ImagesParams(SourceParams):
         None,
         ge=0,
         le=50,
-        description="1: the conditional model itself; 0: labels ignored; where none is given 1 for one attribute, 1.5 for several, 7.5 for a pipeline",
+        description="1: the conditional model itself; 0: labels ignored; 1.5 where none is given, 7.5 for a pipeline",
     )
     confidence: float = Field(0.9, ge=0, le=1, description="least probability that the judge gives every label")
     keep_copies: bool = Field(False, description="keep images that nearly repeat a training image")

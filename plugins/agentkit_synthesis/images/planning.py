@@ -75,7 +75,7 @@ def order_for(params: ImagesParams) -> Order:
         channels=design.channels, provenance=provenance, at_once=params.at_once or (16 if params.preview else 64),
         wanted=cells(design.values, possible, count, params.where, seed=params.seed),
         steps=params.sampling_steps or (30 if params.sampler == "ddim" else 1000),
-        guidance=_guidance(params, design),
+        guidance=1.5 if params.guidance is None else params.guidance,
     )  # fmt: skip
 
 
@@ -130,13 +130,6 @@ def _training_config(params: SourceParams) -> dict[str, Any]:
         "judge_steps": params.judging,
         "digest": digest,
     }
-
-
-def _guidance(params: ImagesParams, design: Design) -> float:
-    """Return the scale: several attributes at once are hard to get right, one alone is better left as varied as it is."""
-    if params.guidance is not None:
-        return params.guidance
-    return 1.0 if len(design.values) == 1 else 1.5
 
 
 def _pipeline_order(params: ImagesParams, count: int) -> Order:
