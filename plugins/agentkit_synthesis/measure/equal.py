@@ -46,7 +46,7 @@ def labels_saved(
 
     The interval is the 95 % percentile one of bootstrap samples of the seeds, each drawn for curve and help together. It
     knows of the choice of labels and of the students' chance, not of which real images are held out. Where it ends beyond all the
-    real labels, only that many can be said to be saved: `at_least`.
+    real labels, only that many can be said to be saved: `at_least`; below the curve's first point, `at_most` that point's.
 
     Args:
         counts: real labels at each point of the curve, ascending.
@@ -60,7 +60,7 @@ def labels_saved(
     told: dict[str, Any] = {"labels": labels, "accuracy": round(float(reached.mean()), 6), "seeds": seeds, "of": most}
     needed = labels_needed(counts, curve.mean(1).tolist(), float(reached.mean()))
     told |= {"needed": _told(needed), "saved": _told(needed - labels if math.isfinite(needed) else most - labels)}
-    told["at_least"] = math.isinf(needed)
+    told |= {"at_least": math.isinf(needed), "at_most": float(reached.mean()) < float(curve[0].mean())}
     if seeds < FEWEST:
         return {**told, "interval": None, "too_few": seeds, "wanted": FEWEST}
     rng = np.random.default_rng(seed)

@@ -75,7 +75,8 @@ def _without(row: Mapping[str, Any]) -> str:
 
 
 def _saved(row: Mapping[str, Any]) -> str:
-    told = f"at least {row['saved']:,.0f}" if row["at_least"] else f"{row['saved']:,.0f}"
+    bound = "at least " if row["at_least"] else "at most " if row["at_most"] else ""
+    told = f"{bound}{row['saved']:,.0f}"
     if row["interval"] is None:
         return f"{told} ({_without(row)})"
     low, high = row["interval"]

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
+from functools import cached_property
 from typing import Any
 
 from agentkit.errors import InvalidParams
@@ -31,6 +32,17 @@ class Traces:
     train: Mapping[str, Sequence[Problem]]
     test: Mapping[str, Sequence[Problem]]
     warnings: tuple[str, ...]
+
+    @cached_property
+    def exercises(self) -> tuple[Tokenizer, list[Exercise], list[Exercise]]:
+        """A tokenizer, and the problems with explanations and with answers alone, in the same order."""
+        problems = [one for several in self.train.values() for one in several]
+        words = Tokenizer([text for one in problems for text in (one.question, one.explained, one.bare)])
+        questions = [words.encode(one.question) for one in problems]
+        long = [Exercise(asked, words.encode(one.explained)) for asked, one in zip(questions, problems, strict=True)]
+        short = [Exercise(asked, words.encode(one.bare)) for asked, one in zip(questions, problems, strict=True)]
+        fitting = [place for place, one in enumerate(long) if len(one) <= CONTEXT]
+        return words, [long[place] for place in fitting], [short[place] for place in fitting]
 
     @property
     def digest(self) -> str:
@@ -93,7 +105,7 @@ def teach_traces(traces: Traces, cell: Cell, should_stop: Callable[[], bool]) ->
     Raises:
         Cancelled: `should_stop` said so.
     """
-    words, long, short = _exercises(traces)
+    words, long, short = traces.exercises
     ratio = sum(map(len, long)) / sum(map(len, short))
     exercises = long if cell.arm == EXPLAINED else short
     steps = round(cell.steps * ratio) if cell.arm == LONGER else cell.steps
@@ -109,14 +121,3 @@ def teach_traces(traces: Traces, cell: Cell, should_stop: Callable[[], bool]) ->
         "score": sum(right.values()) / len(asked), "right": right, "of": {family: len(several) for family, several in traces.test.items()},
         "rows": len(exercises), "steps_taken": steps, "tokens": read, "weights": weights,
     }  # fmt: skip
-
-
-def _exercises(traces: Traces) -> tuple[Tokenizer, list[Exercise], list[Exercise]]:
-    """Return a tokenizer, and the problems with explanations and with answers alone, in the same order."""
-    problems = [one for several in traces.train.values() for one in several]
-    words = Tokenizer([text for one in problems for text in (one.question, one.explained, one.bare)])
-    questions = [words.encode(one.question) for one in problems]
-    long = [Exercise(asked, words.encode(one.explained)) for asked, one in zip(questions, problems, strict=True)]
-    short = [Exercise(asked, words.encode(one.bare)) for asked, one in zip(questions, problems, strict=True)]
-    fitting = [place for place, one in enumerate(long) if len(one) <= CONTEXT]  # the same problems in each arm
-    return words, [long[place] for place in fitting], [short[place] for place in fitting]

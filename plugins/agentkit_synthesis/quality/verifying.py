@@ -1,6 +1,7 @@
 """Rows verified anew, by the data set's own verifier or by making them again.
 
-A verifier is code that the manifest names. One outside agentkit_synthesis is run only where the caller trusts it.
+A verifier is code that the manifest names, and a row of tool use may name tools to call. Neither is run, where it is not
+agentkit_synthesis's own, unless the caller trusts it: a data set can come from anywhere.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 from agentkit.errors import AgentkitError, InvalidParams
 from agentkit_synthesis.quality.numbers import figure
 
-__all__ = ["Check", "check_of", "verified"]
+__all__ = ["Check", "calls_others", "check_of", "verified"]
 
 OWN = "agentkit_synthesis"
 
@@ -44,6 +45,12 @@ def check_of(manifest: Mapping[str, Any], *, trust: bool) -> tuple[str, Check | 
     raise InvalidParams(
         f"/data: the manifest names {named or source}, which is not there; install what made the data set"
     )
+
+
+def calls_others(row: Mapping[str, Any]) -> bool:
+    """Whether verifying a row would call tools that it names, in a module that it names."""
+    world = row.get("world")
+    return isinstance(world, Mapping) and "from" in world
 
 
 def verified(rows: Iterable[Mapping[str, Any]], check: Check, tick: Callable[[], None]) -> dict[str, Any]:

@@ -118,6 +118,15 @@ def test_a_verifier_is_run_only_where_it_is_trusted(tmp_path: Path) -> None:
     assert found["verified"]["executed"] == {"rows": 30, "right": 29, "share": pytest.approx(29 / 30, abs=1e-6), "wrong": {"it is the seventh": 1}}  # fmt: skip
 
 
+def test_rows_that_name_tools_of_others_are_run_only_where_they_are_trusted(tmp_path: Path) -> None:
+    rows = [row(n, world={"from": "os"} if n < 10 else {"tools": []}) for n in range(30)]
+    write(tmp_path / "data" / "train.jsonl", rows)
+    (tmp_path / "data" / "manifest.json").write_text(json.dumps({"source": "agentkit_synthesis.tooluse.source:make"}))
+    _, found, _ = report(tmp_path / "data")
+    assert found["verified"]["executed"]["rows"] == 20
+    assert "10 rows were not run: they name tools of others" in found["verified"]["how"]
+
+
 def pictures(folder: Path, labels: str = "ab", each: int = 30, *, side: int = 8, seed: int = 0) -> Path:
     rng = np.random.default_rng(seed)
     for place, label in enumerate(labels):
