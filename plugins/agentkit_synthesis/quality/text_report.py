@@ -18,7 +18,7 @@ from agentkit_synthesis.quality.diversity import diversity, lengths
 from agentkit_synthesis.quality.duplicates import PERMUTATIONS, SHINGLE, Near, exact_duplicates, near_duplicates
 from agentkit_synthesis.quality.folders import Dataset
 from agentkit_synthesis.quality.leakage import LENGTHS, Leaks, overlap
-from agentkit_synthesis.quality.numbers import FEWEST, figure, sampled
+from agentkit_synthesis.quality.numbers import FEWEST, figure, sampled, too_few
 from agentkit_synthesis.quality.params import ReportParams
 from agentkit_synthesis.quality.rows import read_rows, texts_of
 from agentkit_synthesis.quality.survey import Sampled, Survey, survey
@@ -158,10 +158,12 @@ def _classes(found: Survey, near: Near, seed: int) -> list[dict[str, Any]]:
 
 
 def _own(sample: Sequence[Sampled], kept: Sequence[int], seed: int) -> dict[str, Any]:
+    """Return the diversity of one label's rows."""
+    names = ("distinct_2", "self_similarity", "vocabulary", "compression")
     if len(kept) < FEWEST:
-        return {"too_few": len(kept), "wanted": FEWEST}
+        return dict.fromkeys(("tokens", *names), too_few(len(kept)))
     own = diversity([sample[place].texts.whole for place in kept], seed=seed)
-    return {name: own[name] for name in ("distinct_2", "self_similarity", "vocabulary", "compression")} | {"tokens": round(own["tokens"] / len(kept), 1)}  # fmt: skip
+    return {"tokens": round(own["tokens"] / len(kept), 1), **{name: own[name] for name in names}}
 
 
 def _samples(found: Survey, seed: int) -> list[dict[str, Any]]:
