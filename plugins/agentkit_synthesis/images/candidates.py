@@ -22,15 +22,18 @@ Pixels = NDArray[np.uint8]
 
 
 def sampler_of(model: ImageModel, *, seed: int, kind: Literal["ddim", "ddpm"], steps: int, guidance: float) -> Sampler:
-    """Return what samples a batch from a model."""
+    """Return what samples a batch from a model, in the precision that it was trained in."""
     design = model.design
     shape = (design.channels, design.size, design.size)
 
     def sample(numbers: Sequence[int], targets: NDArray[np.int64]) -> Pixels:
         noise, generators = noise_for(numbers_to_seeds(seed, numbers, STREAM), shape)
         predict = guided(model.network, torch.from_numpy(targets), design.nulls, guidance)
-        scheduler = sampler_for(model.scheduler, kind)
-        found = run_sampler(predict, scheduler, noise, steps=steps, generators=generators if kind == "ddpm" else None)
+        with torch.autocast("cpu", torch.bfloat16, enabled=model.judging.about["recipe"]["precision"] == "bfloat16"):
+            found = run_sampler(
+                predict, sampler_for(model.scheduler, kind), noise, steps=steps,
+                generators=generators if kind == "ddpm" else None,
+            )  # fmt: skip
         scaled = ((found.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         pixels: Pixels = scaled.permute(0, 2, 3, 1).contiguous().numpy()
         return pixels

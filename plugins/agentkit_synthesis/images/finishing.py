@@ -33,7 +33,7 @@ class Order:
         size: side of the images; 0 where a pipeline decides.
         channels: 1 or 3.
         provenance: what the result depends on besides params: hashes.
-        at_once, steps, guidance: of the sampling.
+        at_once, steps, guidance, precision: of the sampling.
         model: the model's folder, the one it will be in where it is trained first; or a pipeline's name.
         trained: whether the model is there.
     """
@@ -47,6 +47,7 @@ class Order:
     at_once: int
     steps: int = 0
     guidance: float = 0.0
+    precision: str = "float32"
     model: str = ""
     trained: bool = True
 

@@ -63,16 +63,17 @@ def order_for(params: ImagesParams) -> Order:
         design = Design.from_json(told["design"])
         with np.load(own / "reference.npz") as kept:
             possible = kept["possible"]
+        precision = told["about"]["recipe"]["precision"]
         provenance = {"model": told["sha256"]} if params.model else _training_config(params)
     else:
         images = images_of(params)
         _, labelled, _ = divided(params, images)
         design = design_of(params, images)
         possible = product_combinations(images.attributes) if params.real == PRODUCTS else np.unique(labelled.table, axis=0)  # fmt: skip
-        provenance = _training_config(params)
+        precision, provenance = precision_of(params), _training_config(params)
     return Order(
         method="diffusion", model=str(own), trained=(own / ABOUT).is_file(), values=design.values, size=design.size,
-        channels=design.channels, provenance=provenance, at_once=params.at_once or (16 if params.preview else 64),
+        channels=design.channels, precision=precision, provenance=provenance, at_once=params.at_once or (16 if params.preview else 64),
         wanted=cells(design.values, possible, count, params.where, seed=params.seed),
         steps=params.sampling_steps or (30 if params.sampler == "ddim" else 1000),
         guidance=1.5 if params.guidance is None else params.guidance,
@@ -88,7 +89,7 @@ def plan_images(params: ImagesParams) -> JobPlan:
     count, costs = len(order.wanted), Costs()
     if order.method == "diffusion":
         design = design_for(order.size, order.channels, order.values)
-        costs = sampling_cost(design, count, at_once=order.at_once, steps=order.steps, guidance=order.guidance, threads=threads)  # fmt: skip
+        costs = sampling_cost(design, count, at_once=order.at_once, steps=order.steps, guidance=order.guidance, threads=threads, precision=order.precision)  # fmt: skip
         if not order.trained and not params.preview:
             costs += training_cost(design, recipe_of(params), params.judging, params.rendered, threads)
     if order.method == "pipeline":

@@ -256,8 +256,9 @@ def test_the_average_is_that_of_the_weights() -> None:
         torch.testing.assert_close(found, expected)
 
 
-def test_stopped_and_resumed_training_is_the_same_to_the_bit(tmp_path: Path) -> None:
-    recipe = Recipe(steps=9, batch=10, save_every=4)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_stopped_and_resumed_training_is_the_same_to_the_bit(tmp_path: Path, precision: Any) -> None:
+    recipe = Recipe(steps=9, batch=10, save_every=4, precision=precision)
 
     def weights(*stops: int) -> bytes:
         folder = tmp_path / ("-".join(map(str, stops)) or "whole")

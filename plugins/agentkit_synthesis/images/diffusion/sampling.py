@@ -55,11 +55,11 @@ def guided(network: Network, labels: Tensor, nulls: Sequence[int], scale: float)
     without = torch.tensor(nulls).expand_as(labels)
     if scale in (0.0, 1.0):
         one = labels if scale == 1.0 else without
-        return lambda noisy, timestep: network(noisy, timestep.expand(len(noisy)), one)
+        return lambda noisy, timestep: network(noisy, timestep.expand(len(noisy)), one).float()
     both = torch.cat([without, labels])
 
     def predict(noisy: Tensor, timestep: Tensor) -> Tensor:
-        found = network(torch.cat([noisy, noisy]), timestep.expand(len(both)), both)
+        found = network(torch.cat([noisy, noisy]), timestep.expand(len(both)), both).float()
         unconditional, conditional = found.chunk(2)
         return unconditional + scale * (conditional - unconditional)
 
