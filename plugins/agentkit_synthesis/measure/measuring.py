@@ -109,11 +109,10 @@ def _told(params: MeasureParams, data: Dataset, cells: Sequence[Cell], results: 
 
     params.out.mkdir(parents=True, exist_ok=True)
     if data.kind == "images":
-        found: dict[str, Any] = {
-            "kind": "images",
-            "students": results_of_images(cells, results, _generator_labels(params, data, context)),
-        }
-        plots.plot_images(found["students"], params.out / PICTURE, title=data.name)
+        seen = _generator_labels(params, data, context)
+        students = results_of_images(cells, results, seen)
+        found: dict[str, Any] = {"kind": "images", "generator_labels": seen, "students": students}
+        plots.plot_images(students, params.out / PICTURE, title=data.name, generator_labels=seen)
         parts = [tables.markdown(rows) for one in found["students"].values() for rows in (tables.image_table(one), tables.saved_table(one))]  # fmt: skip
     else:
         found = {"kind": "traces", **results_of_traces(cells, results)}

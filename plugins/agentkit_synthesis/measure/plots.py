@@ -24,8 +24,11 @@ LINES = {"synthetic": "#3f7cac", "synthetic, augmented": "#b3623a"}
 SIZE = (7.2, 4.4)
 
 
-def plot_images(found: Mapping[str, Any], target: Path, *, title: str) -> None:
-    """Draw accuracy against real labels for each arm, with 95 % intervals over seeds; one panel a student."""
+def plot_images(found: Mapping[str, Any], target: Path, *, title: str, generator_labels: int) -> None:
+    """Draw accuracy against real labels for each arm, with 95 % intervals over seeds; one panel a student.
+
+    A dotted line stands at the labels that the generator saw, where it saw any.
+    """
     figure, axes = pyplot.subplots(1, len(found), figsize=(SIZE[0] * len(found), SIZE[1]), squeeze=False)
     for axis, (student, one) in zip(axes[0], found.items(), strict=True):
         for arm, colour in COLOURS.items():
@@ -36,6 +39,8 @@ def plot_images(found: Mapping[str, Any], target: Path, *, title: str) -> None:
             for row in one["rows"]:
                 if row["arm"] == arm:
                     axis.axhline(row["mean"], color=colour, linestyle="--", linewidth=1, label=f"{arm} only")
+        if generator_labels:
+            axis.axvline(generator_labels, color="#888888", linestyle=":", linewidth=1.2, label="seen by the generator")
         axis.set(
             xscale="log", xlabel="real labels", ylabel="accuracy on real images held out", title=f"{title}: {student}"
         )
