@@ -35,6 +35,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 COUNT, PRODUCTS = 1000, 512
 AGREEMENT, TSTR, WITHIN, TOTAL_S = 0.97, 0.90, 0.02, 600.0
 TENTH = 0.1
+GAP, GREY = 1, 128  # between the images of a picture
 STRANGER = 99  # seed of other renderings, and of who judges products here
 BRIEF = {"train_steps": 60, "judge_steps": 60, "confidence": 0.0, "sampling_steps": 5, "keep_copies": True}
 
@@ -183,7 +184,7 @@ def picture(folder: Path, target: Path, *, columns: int, rows: int, zoom: int) -
     grid = []
     for line in lines[::each][: columns * rows]:
         with Image.open(folder / line["file_name"]) as opened:
-            grid.append(np.asarray(opened.convert("RGB")))
+            grid.append(np.pad(np.asarray(opened.convert("RGB")), ((0, GAP), (0, GAP), (0, 0)), constant_values=GREY))
     size = grid[0].shape[0]
     sheet = np.concatenate([np.concatenate(grid[n * columns : (n + 1) * columns], axis=1) for n in range(rows)])
     shown = Image.fromarray(sheet).resize((columns * size * zoom, rows * size * zoom), Image.Resampling.NEAREST)

@@ -41,8 +41,10 @@ def product_combinations(attributes: Sequence[str] = ()) -> Table:
     return kept
 
 
-def cells(values: Values, possible: Table, count: int, where: Sequence[str] = (), *, seed: int) -> Table:
-    """Return what to ask for, image by image, (count, attributes) indices into `values`.
+def cells(values: Values, possible: Table, count: int, where: Sequence[str] = (), *, seed: int) -> tuple[Table, Table]:
+    """Return what to ask for, image by image, (count, attributes) indices into `values`; and other rows to fall back on.
+
+    The others are there where there are more combinations than images: those that are not asked for, in a random order.
 
     Args:
         values: attribute -> the names of its values.
@@ -66,8 +68,9 @@ def cells(values: Values, possible: Table, count: int, where: Sequence[str] = ()
     rng = np.random.default_rng((seed, len(left)))
     left = rng.permutation(left)
     if len(left) <= count:
-        return rng.permutation(left[np.arange(count) % len(left)])
-    return _spread(left, count, rng)
+        return rng.permutation(left[np.arange(count) % len(left)]), left[:0]
+    found, rest = _spread(left, count)
+    return rng.permutation(found), rng.permutation(rest)
 
 
 def named(where: Sequence[str], values: Values) -> dict[str, tuple[str, ...]]:
@@ -100,8 +103,8 @@ def spelled(row: Sequence[int], values: Values) -> str:
     return ", ".join(f"{name}={found[index]}" for (name, found), index in zip(values.items(), row, strict=True))
 
 
-def _spread(left: Table, count: int, rng: np.random.Generator) -> Table:
-    """Return `count` different rows; the first column evenly, the others as evenly as a greedy choice makes them."""
+def _spread(left: Table, count: int) -> tuple[Table, Table]:
+    """Return `count` different rows, and the rest; the first column evenly, the others as evenly as a greedy choice makes them."""
     pools = {int(value): list(map(tuple, left[left[:, 0] == value])) for value in np.unique(left[:, 0])}
     used = [dict.fromkeys(np.unique(left[:, n]).tolist(), 0) for n in range(left.shape[1])]
     found: list[tuple[int, ...]] = []
@@ -118,5 +121,6 @@ def _spread(left: Table, count: int, rng: np.random.Generator) -> Table:
         for at, value in enumerate(row):
             used[at][value] += 1
         if len(found) == count:
-            return rng.permutation(np.array(found, np.int64))
+            rest = [row for pool in pools.values() for row in pool]
+            return np.array(found, np.int64), np.array(rest, np.int64).reshape(-1, left.shape[1])
     raise AssertionError("there are more combinations than are asked for")

@@ -100,8 +100,8 @@ def _order(params: ImagesParams) -> Order:
         name: found for name, found in renderer.ATTRIBUTES.items() if not params.attributes or name in params.attributes
     }
     count = PREVIEWED if params.preview else params.count
-    wanted = cells(values, product_combinations(params.attributes), count, params.where, seed=params.seed)
+    wanted, spare = cells(values, product_combinations(params.attributes), count, params.where, seed=params.seed)
     return Order(
-        method="render", wanted=wanted, values=values, size=params.size or 32, provenance={"world": world()},
+        method="render", wanted=wanted, spare=spare, values=values, size=params.size or 32, provenance={"world": world()},
         at_once=params.at_once or 1,
     )  # fmt: skip

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from agentkit.errors import InvalidParams, JobError
 from agentkit.jobs import JobContext
 from agentkit_synthesis.dataset.manifest import versions
+from agentkit_synthesis.images.balance import spelled
 from agentkit_synthesis.images.exporting import export
 from agentkit_synthesis.images.made import asked, made_before
 from agentkit_synthesis.images.making import NOT_NEEDED, Check, Maker, Sampler
@@ -29,6 +30,7 @@ class Order:
     Attributes:
         method: render, diffusion or pipeline.
         wanted: (count, attributes) labels.
+        spare: other labels to fall back on where some cannot be had.
         values: attribute -> the names of its values.
         size: side of the images; 0 where a pipeline decides.
         channels: 1 or 3.
@@ -40,6 +42,7 @@ class Order:
 
     method: str
     wanted: NDArray[np.int64]
+    spare: NDArray[np.int64]
     values: Mapping[str, tuple[str, ...]]
     size: int
     channels: int = 3
@@ -88,7 +91,7 @@ def filled(
     folder = context.run_dir / "images"
     folder.mkdir(exist_ok=True)
     maker = Maker(
-        order.wanted, order.values, sample=sample, check=check, folder=folder, seed=params.seed, at_once=order.at_once,
+        order.wanted, order.spare, order.values, sample=sample, check=check, folder=folder, seed=params.seed, at_once=order.at_once,
         most_tries=params.most_tries,
     )  # fmt: skip
 
@@ -97,6 +100,11 @@ def filled(
 
     if not maker.run(told=told, should_stop=context.should_stop):
         return {}
+    if maker.replaced:
+        context.warn(
+            f"{len(maker.replaced)} combinations of labels could not be had and others took their place, the first of them"
+            f" {spelled(maker.replaced[0], order.values)}; the manifest names all"
+        )
     manifest = _manifest(params, order, maker, more)
     export(folder, manifest, values=order.values, size=order.size, about=about)
     put_in_place(folder, params.out, force=params.force)
@@ -137,6 +145,7 @@ def _manifest(params: ImagesParams, order: Order, maker: Maker, more: Mapping[st
         "kind": "images", "method": order.method, "source": params.source or params.model or params.real, "model": order.model,
         "provenance": dict(order.provenance), "where": list(params.where), "seed": params.seed, "count": len(order.wanted),
         "tried": maker.tried, "verified_share": round(passed / maker.tried, 4), "rejected": dict(sorted(maker.why.items())),
+        "replaced": [spelled(row, order.values) for row in maker.replaced],
         "values": {name: list(found) for name, found in order.values.items()}, "size": order.size, "at_once": order.at_once,
         "sampler": params.sampler, "steps": order.steps, "guidance": order.guidance, "confidence": params.confidence,
         "prompt": params.prompt, "params": asked(params), **more, "versions": {**versions(), **more.get("versions", {})},
@@ -148,5 +157,5 @@ def _figures(params: ImagesParams, manifest: Mapping[str, Any]) -> dict[str, Any
     return {
         "out": str(params.out), "images": manifest["count"], "tried": manifest["tried"], "rejected": manifest["rejected"],
         "verified": manifest["verified"], "agreement_before": round(1 - wrong / manifest["tried"], 4),
-        "judge_accuracy": manifest["judge"].get("judge_accuracy", {}),
+        "replaced": len(manifest["replaced"]), "judge_accuracy": manifest["judge"].get("judge_accuracy", {}),
     }  # fmt: skip

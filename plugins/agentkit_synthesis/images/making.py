@@ -73,6 +73,8 @@ class Maker:
 
     Args:
         wanted: (count, attributes) labels of the images.
+        spare: (M, attributes) labels that take the place of a combination that cannot be had; the first with the same value of
+            the first attribute. Without one the job ends.
         values: attribute -> the names of its values.
         sample: makes candidates.
         check: says which are kept.
@@ -83,15 +85,17 @@ class Maker:
     """
 
     def __init__(
-        self, wanted: NDArray[np.int64], values: Values, *, sample: Sampler, check: Check, folder: Path, seed: int,
+        self, wanted: NDArray[np.int64], spare: NDArray[np.int64], values: Values, *, sample: Sampler, check: Check, folder: Path, seed: int,
         at_once: int, most_tries: int,
     ) -> None:  # fmt: skip
-        self._wanted, self._values, self._sample, self._check = wanted, values, sample, check
+        self._wanted, self._values, self._sample, self._check = wanted.copy(), values, sample, check
+        self._spare = {int(one): list(map(tuple, spare[spare[:, 0] == one].tolist())) for one in np.unique(spare[:, 0])}
+        self.replaced: list[tuple[int, ...]] = []
         self._folder, self._seed, self._at_once, self._most_tries = folder, seed, at_once, most_tries
         self._open: dict[tuple[int, ...], list[int]] = {}
+        self._asked: Counter[tuple[int, ...]] = Counter()
         for slot, row in enumerate(map(tuple, wanted.tolist())):
-            self._open.setdefault(row, []).append(slot)
-        self._asked = {row: len(slots) for row, slots in self._open.items()}
+            self._ask(slot, row)
         self._tried: Counter[tuple[int, ...]] = Counter()
         self._filled, self._first = np.zeros(len(wanted), bool), 0  # the first slot that may be open
         self._folders = folders_of(next(iter(values.values())))
@@ -157,6 +161,24 @@ class Maker:
             self._open[row].remove(one["slot"])
             if not self._open[row]:
                 del self._open[row]
+        self._replace()
+
+    def _ask(self, slot: int, row: tuple[int, ...]) -> None:
+        self._open.setdefault(row, []).append(slot)
+        self._asked[row] += 1
+
+    def _replace(self) -> None:
+        """Give the slots of combinations that cannot be had to others; part of counting, so that resuming does the same."""
+        for row in [row for row in self._open if self._tried[row] >= self._limit(row) and self._spare.get(row[0])]:
+            slots = self._open.pop(row)
+            self.replaced.append(row)
+            for slot in slots:
+                new = self._spare[row[0]].pop(0) if self._spare[row[0]] else row
+                self._wanted[slot] = new
+                self._ask(slot, new)
+
+    def _limit(self, row: tuple[int, ...]) -> int:
+        return self._most_tries * self._asked[row] + self._at_once
 
     def _restore(self) -> None:
         """Read the batches of an earlier start; a line that was torn is cut off."""
@@ -176,8 +198,7 @@ class Maker:
         if self.kept == 0 and self.tried >= max(GIVEN_UP_AFTER, self._at_once):
             raise JobError(f"none of {self.tried} images is what was asked for ({reasons}); {_ADVICE}")
         for row, slots in self._open.items():
-            limit = self._most_tries * self._asked[row] + self._at_once
-            if self._tried[row] >= limit:
+            if self._tried[row] >= self._limit(row):
                 made = self._asked[row] - len(slots)
                 raise JobError(
                     f"{spelled(row, self._values)}: {made} of {self._asked[row]} after {self._tried[row]} tries"

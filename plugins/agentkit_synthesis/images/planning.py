@@ -71,10 +71,11 @@ def order_for(params: ImagesParams) -> Order:
         design = design_of(params, images)
         possible = product_combinations(images.attributes) if params.real == PRODUCTS else np.unique(labelled.table, axis=0)  # fmt: skip
         precision, provenance = precision_of(params), _training_config(params)
+    wanted, spare = cells(design.values, possible, count, params.where, seed=params.seed)
     return Order(
         method="diffusion", model=str(own), trained=(own / ABOUT).is_file(), values=design.values, size=design.size,
         channels=design.channels, precision=precision, provenance=provenance, at_once=params.at_once or (16 if params.preview else 64),
-        wanted=cells(design.values, possible, count, params.where, seed=params.seed),
+        wanted=wanted, spare=spare,
         steps=params.sampling_steps or (30 if params.sampler == "ddim" else 1000),
         guidance=1.5 if params.guidance is None else params.guidance,
     )  # fmt: skip
@@ -144,8 +145,9 @@ def _pipeline_order(params: ImagesParams, count: int) -> Order:
         _, labelled, _ = divided(params, images)
         values, possible = dict(images.values), np.unique(labelled.table, axis=0)
         provenance["digest"] = images.digest
+    wanted, spare = cells(values, possible, count, params.where, seed=params.seed)
     return Order(
-        method="pipeline", model=str(params.model), values=values, wanted=cells(values, possible, count, params.where, seed=params.seed), size=0,
+        method="pipeline", model=str(params.model), values=values, wanted=wanted, spare=spare, size=0,
         provenance=provenance, at_once=params.at_once or 4, steps=params.sampling_steps or STEPS,
         guidance=GUIDANCE if params.guidance is None else params.guidance,
     )  # fmt: skip

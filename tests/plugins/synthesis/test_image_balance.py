@@ -8,11 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentkit.errors import InvalidParams
-from agentkit_synthesis.images.balance import cells, product_combinations, spelled
+from agentkit_synthesis.images.balance import Table, Values, product_combinations, spelled
+from agentkit_synthesis.images.balance import cells as asked_and_spare
 from agentkit_synthesis.images.renderer import ATTRIBUTES
 
 VALUES = {"shape": ("circle", "square", "star"), "colour": ("red", "blue")}
 PRODUCTS = product_combinations()
+
+
+def cells(values: Values, possible: Table, count: int, where: list[str] | None = None, *, seed: int) -> Table:
+    return asked_and_spare(values, possible, count, where or [], seed=seed)[0]
+
+
 ALL = np.array([[a, b] for a in range(3) for b in range(2)])
 
 
@@ -74,3 +81,9 @@ def test_what_no_real_image_is_cannot_be_asked_for() -> None:
     with pytest.raises(InvalidParams, match="no real image is all of that"):
         cells(VALUES, seen, 12, ["shape=circle", "colour=blue"], seed=0)
     assert {tuple(row) for row in cells(VALUES, seen, 12, seed=0).tolist()} == {(0, 0), (1, 1)}
+
+
+def test_what_is_not_asked_for_is_spare() -> None:
+    found, spare = asked_and_spare(VALUES, ALL, 4, seed=0)
+    assert sorted(map(tuple, np.concatenate([found, spare]).tolist())) == sorted(map(tuple, ALL.tolist()))
+    assert len(asked_and_spare(VALUES, ALL, 6, seed=0)[1]) == 0

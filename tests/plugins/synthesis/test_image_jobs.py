@@ -29,6 +29,7 @@ from agentkit_synthesis.images.renderer import ATTRIBUTES
 from agentkit_synthesis.images.sources import load
 
 torch.set_num_threads(1)
+NOTHING = np.zeros((0, 1), np.int64)
 BRIEF: dict[str, Any] = {"train_steps": 200, "judge_steps": 120, "batch": 32, "threads": 1}
 
 
@@ -277,7 +278,7 @@ def test_a_combination_that_never_comes_out_right_is_named(tmp_path: Path) -> No
         return [Verdict("" if row[0] == 0 else "with another digit") for row in targets]
 
     maker = Maker(
-        wanted, {"digit": ("zero", "one")}, sample=lambda numbers, _: np.zeros((len(numbers), 8, 8, 1), np.uint8),
+        wanted, NOTHING, {"digit": ("zero", "one")}, sample=lambda numbers, _: np.zeros((len(numbers), 8, 8, 1), np.uint8),
         check=check, folder=tmp_path, seed=0, at_once=4, most_tries=10,
     )  # fmt: skip
     with pytest.raises(JobError, match=r"digit=one: 0 of 2 after \d+ tries .*with another digit"):
@@ -287,12 +288,33 @@ def test_a_combination_that_never_comes_out_right_is_named(tmp_path: Path) -> No
 
 def test_surplus_is_not_kept_and_values_that_no_folder_can_be_called_are(tmp_path: Path) -> None:
     maker = Maker(
-        np.array([[0], [1]]), {"path": ("a/b", "a b")}, sample=lambda numbers, _: np.zeros((len(numbers), 8, 8, 1), np.uint8),
+        np.array([[0], [1]]), NOTHING, {"path": ("a/b", "a b")}, sample=lambda numbers, _: np.zeros((len(numbers), 8, 8, 1), np.uint8),
         check=lambda made, _: [Verdict("")] * len(made), folder=tmp_path, seed=0, at_once=8, most_tries=10,
     )  # fmt: skip
     assert maker.run(told=lambda kept: None, should_stop=lambda: False)
     assert sorted(path.parent.name for path in tmp_path.rglob("*.png")) == ["a_b-0", "a_b-1"]
     assert maker.why == {"not needed any more": 6}
+
+
+def test_others_take_the_place_of_a_combination_that_cannot_be_had(tmp_path: Path) -> None:
+    values = {"shape": ("a", "b"), "colour": ("r", "g", "b")}
+
+    def check(_: Any, targets: Any) -> list[Verdict]:
+        return [Verdict("with another colour" if row.tolist() == [1, 0] else "") for row in targets]
+
+    def maker() -> Maker:
+        return Maker(
+            np.array([[0, 0], [1, 0]]), np.array([[0, 1], [1, 2], [1, 1]]), values, check=check, folder=tmp_path, seed=0,
+            sample=lambda numbers, _: np.zeros((len(numbers), 8, 8, 1), np.uint8), at_once=4, most_tries=2,
+        )  # fmt: skip
+
+    first = maker()
+    assert not first.run(told=lambda kept: None, should_stop=lambda: bool(first.replaced))
+    rest = maker()
+    assert rest.replaced == first.replaced == [(1, 0)]
+    assert rest.run(told=lambda kept: None, should_stop=lambda: False)
+    last = json.loads((tmp_path / "batches.jsonl").read_text().splitlines()[-1])
+    assert last["targets"] == [[1, 2]] * 4
 
 
 RENDER = """
