@@ -128,8 +128,7 @@ def _card(manifest: Mapping[str, Any], about: str) -> str:
     ]
     rejected = [f"| {why} | {n:,} |" for why, n in manifest["rejected"].items()]
     lines = [
-        "---", "task_categories: [image-classification]", "tags: [synthetic, agentkit]", "configs:",
-        "- config_name: default", "  data_files: metadata.jsonl", "---", "",
+        "---", "task_categories: [image-classification]", "tags: [synthetic, agentkit]", "---", "",
         f"# {manifest['count']:,} labelled images of {manifest['source']}", "",
         f"Synthetic, made by agentkit from seed {manifest['seed']} ({manifest['method']}): {manifest['count']:,} kept of"
         f" {manifest['tried']:,} made. {about}", "",

@@ -178,6 +178,8 @@ def _checked(table: Path, folder: Path, rows: Sequence[Mapping[str, str]]) -> Ro
     found: dict[Path, dict[str, str]] = {}
     for n, row in enumerate(rows, 1):
         path = folder / row[column]
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise InvalidParams(f"/source: {table}, row {n}: {row[column]} lies outside the folder")
         if path in found:
             raise InvalidParams(f"/source: {table} names {row[column]} twice, the second time in row {n}")
         found[path] = {name: value for name, value in row.items() if name != column}

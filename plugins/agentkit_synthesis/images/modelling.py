@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 from diffusers import DDPMScheduler, UNet2DModel
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from agentkit.errors import ModelFileError
+from agentkit.errors import JobError, ModelFileError
 from agentkit.jobs import write_atomic
 from agentkit_synthesis.images.diffusion.design import Design
 from agentkit_synthesis.images.diffusion.network import Denoiser
@@ -73,12 +74,21 @@ class ImageModel:
 
 
 def save_model(model: ImageModel, folder: Path) -> None:
-    """Write a model into a folder, `model.json` last."""
-    folder.mkdir(parents=True, exist_ok=True)
-    model.network.unet.save_pretrained(folder / "unet")
-    model.scheduler.save_pretrained(folder / "scheduler")
-    save_file(model.network.attributes.state_dict(), folder / ATTRIBUTES)
-    save_file(model.judging.judge.state_dict(), folder / JUDGE)
+    """Write a model into a folder, `model.json` last.
+
+    Raises:
+        JobError: it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        model.network.unet.save_pretrained(folder / "unet")
+        model.scheduler.save_pretrained(folder / "scheduler")
+        save_file(model.network.attributes.state_dict(), folder / ATTRIBUTES)
+        save_file(model.judging.judge.state_dict(), folder / JUDGE)
+    except (OSError, SafetensorError) as error:
+        raise JobError(
+            f"{folder}: the model cannot be written ({error}); free some space, or choose another folder"
+        ) from error
     kept, buffer = model.judging.reference, io.BytesIO()
     np.savez(
         buffer, pixels=kept.pixels, features=kept.features, limits=[kept.pixel_limit, kept.feature_limit],

@@ -109,6 +109,15 @@ def test_the_folder_says_what_it_is(made: Path) -> None:
         assert sheet.width > 500
 
 
+def test_hugging_face_reads_the_folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    found = datasets.load_dataset("imagefolder", data_dir=str(made), split="train", cache_dir=str(tmp_path))
+    assert len(found) == 30
+    assert sorted(set(found["digit"])) == list("0123456789")
+    assert found[0]["image"].size == (8, 8)
+
+
 def test_labels_are_judged_by_somebody_else_too(made: Path) -> None:
     from sklearn.svm import SVC
 

@@ -135,6 +135,8 @@ def test_a_bomb_is_not_unpacked(home: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ("file,colour\nred/00.png,red\nred/77.png,red\n", r"not there: red/77\.png"),
         ("file,colour\nred/00.png,red\nred/00.png,blue\n", r"names red/00\.png twice.*row 2"),
         ("name,colour\nred/00.png,red\n", "no column `file`"),
+        ("file,colour\n/etc/hosts,red\n", "row 1: /etc/hosts lies outside the folder"),
+        ("file,colour\n../x.png,red\n", "lies outside the folder"),
         ("file,colour\nred/00.png\n", "line 2: it has not as many cells"),
         ("file,colour\n", "no column `file`, or no rows"),
         ("", "no column `file`, or no rows"),
