@@ -86,6 +86,15 @@ def test_a_dataset_of_a_pipeline_says_that_nothing_verified_it(tiny: Path, tmp_p
     assert not any(row["verified"] for row in rows)
 
 
+def test_with_real_images_a_pipeline_is_judged(tiny: Path, tmp_path: Path) -> None:
+    asked = {"out": str(tmp_path / "out"), "model": str(tiny), "source": "digits", "judge_steps": 40, "count": 10,
+             "sampling_steps": 1, "at_once": 128, "confidence": 0.99, "threads": 1}  # fmt: skip
+    assert "labels are judged" in IMAGES.plan(asked).why
+    done = jobs.run(IMAGES, asked, run_dir=tmp_path / "run")
+    assert done.status == "failed"  # random weights draw no digits, and the judge says so
+    assert "none of 512 images is what was asked for" in done.error
+
+
 def test_prompts_name_every_label() -> None:
     assert prompt_for(None, {"animal": "cat", "colour": "red"}) == "a photo, animal: cat, colour: red"
     assert prompt_for("a {colour} {animal}", {"animal": "cat", "colour": "red"}) == "a red cat"
