@@ -37,7 +37,8 @@ AGREEMENT, TSTR, WITHIN, TOTAL_S = 0.97, 0.90, 0.02, 600.0
 TENTH = 0.1
 GAP, GREY = 1, 128  # between the images of a picture
 STRANGER = 99  # seed of other renderings, and of who judges products here
-BRIEF = {"train_steps": 60, "judge_steps": 60, "confidence": 0.0, "sampling_steps": 5, "keep_copies": True}
+BRIEF = {"train_steps": 300, "judge_steps": 150, "confidence": 0.0, "sampling_steps": 8, "keep_copies": True}
+BRIEF_PRODUCTS = {"train_steps": 120, "rendered": 400, "attributes": ["background"]}
 
 
 def made(home: Path, count: int, params: Mapping[str, Any]) -> tuple[Path, dict[str, Any], dict[str, float]]:
@@ -219,7 +220,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if wanted.only in (None, "tenth"):
             rows += tenth(home / "tenth", count, params, wanted.seeds)
         if wanted.only in (None, "products"):
-            own = {**params, **({"rendered": 400} if wanted.slice else {})}
+            own = {**params, **(BRIEF_PRODUCTS if wanted.slice else {})}
             rows += products(home / "products", count if wanted.slice else PRODUCTS, own, brief=wanted.slice)
         for source, columns, lines, zoom in (("digits", 20, 10, 4), ("products", 24, 8, 1)):
             if wanted.pictures and not wanted.slice and (home / source / "images").exists():
