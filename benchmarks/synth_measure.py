@@ -1,6 +1,6 @@
 """What synthetic data is worth to students: digits from the diffusion model, and explanation traces.
 
-python -m benchmarks.synth_measure [--only digits|traces] [--workers 2] [--slice] [--write]
+python -m benchmarks.synth_measure [--only digits|traces] [--workers 2] [--steps N] [--slice] [--write]
 
 Digits: a generator that saw all real labels, measured at 1, 10, 50 and 100 % of them; and, honestly, three generators that saw a tenth
 of the labels and those images alone, measured with that same tenth. Beside each stands plain augmentation of the real images. Traces:
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -150,12 +151,14 @@ def write_traces(folder: Path, *, train: int, test: int, seed: int = 0) -> None:
     new.rename(folder)
 
 
-def traces(folder: Path, *, workers: int, small: bool) -> list[Measured]:
+def traces(folder: Path, *, workers: int, small: bool, steps: int | None = None) -> list[Measured]:
     """Teach students with explanations and with answers alone, and return the rows."""
     train, test = (60, 20) if small else (TRAIN, TEST)
     write_traces(folder / "traces", train=train, test=test)
     told: dict[str, Any] = {"data": str(folder / "traces"), "out": str(folder / "explained"), "workers": workers, "train_rows": train, "test_rows": test}  # fmt: skip
-    found = done(MEASURE, {**told, "steps": 10} if small else told, folder / "measure-traces")
+    if small or steps:
+        told["steps"] = 10 if small else steps
+    found = done(MEASURE, told, folder / "measure-traces")
     rows = []
     for one in [*found["families"], {"family": "all", **found["all"]}]:
         name = one["family"]
@@ -174,6 +177,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--only", choices=("digits", "traces"), help="one of the two (default: both)")
     parser.add_argument("--workers", type=int, default=2, help="(default: %(default)s)")
+    parser.add_argument("--steps", type=int, metavar="N", help="of each student of traces (default: the command's own)")
     parser.add_argument("--slice", action="store_true", help="a moment of each, to see that it works; writes nothing")
     parser.add_argument(
         "--keep", type=Path, metavar="FOLDER", help="work there, and go on where an earlier start stopped"
@@ -184,7 +188,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows: list[Measured] = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = (wanted.keep or Path(scratch)).absolute()
-        for name, measured, made in (("digits", digits, "digits"), ("traces", traces, "explained")):
+        for name, measured, made in (
+            ("digits", digits, "digits"),
+            ("traces", partial(traces, steps=wanted.steps), "explained"),
+        ):
             if wanted.only in (None, name):
                 rows += measured(folder, workers=wanted.workers, small=wanted.slice)
                 assert (folder / made / JSON).exists()

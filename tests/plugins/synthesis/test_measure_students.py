@@ -174,7 +174,7 @@ def test_a_measurement_of_images_and_its_end_in_the_middle(tmp_path: Path) -> No
     assert first.status == "budget_exhausted"
     done = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cut-run" / "checkpoints").glob("*.json")}
     assert 4 <= len(done) < 30
-    second = jobs.run(MEASURE, cut, run_dir=tmp_path / "cut-run")
+    second = jobs.run(MEASURE, {**cut, "workers": 2}, run_dir=tmp_path / "cut-run")
     assert second.metrics == whole.metrics
     assert {name: (tmp_path / "cut-run" / "checkpoints" / name).stat().st_mtime_ns for name in done} == done
     assert [(tmp_path / "cut" / name).read_bytes() for name in ("measure.json", "measure.md", "measure.png")] == files
