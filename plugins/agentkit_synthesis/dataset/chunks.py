@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
-import threading
 from collections import deque
 from collections.abc import Generator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing.connection import wait
 from typing import Any
 
 from agentkit.errors import AgentkitError, JobError
 from agentkit_synthesis.dataset.rows import PAIRS, Rejected, Split, make_row
+from agentkit_synthesis.workers import leave_with_parent
 
 __all__ = ["Line", "Outcome", "Recipe", "chunks"]
 
@@ -64,7 +62,7 @@ def chunks(recipe: Recipe, *, start: int, size: int, workers: int) -> Generator[
         while True:
             yield start, make_chunk(recipe, start, size)
             start += size
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_leave_with_parent)
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=leave_with_parent)
     waiting: deque[tuple[int, Future[list[Outcome]]]] = deque()
     try:
         while True:
@@ -110,15 +108,3 @@ def _line(row: Mapping[str, Any]) -> Line:
 
 def _json(data: Mapping[str, Any]) -> bytes:
     return (json.dumps(data, ensure_ascii=False) + "\n").encode()
-
-
-def _leave_with_parent() -> None:
-    """End this worker when the process that started it is gone, also where that was killed."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_watch, args=(parent.sentinel,), daemon=True).start()
-
-
-def _watch(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)

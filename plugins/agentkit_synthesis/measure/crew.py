@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from multiprocessing.connection import wait
 from typing import Any
 
 from agentkit.errors import Cancelled, JobError
 from agentkit_synthesis.measure.cells import Cell
+from agentkit_synthesis.workers import leave_with_parent
 
 __all__ = ["teach_all"]
 
@@ -68,7 +67,7 @@ def _in_parallel(
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"  # read when a worker imports numpy and torch
     try:
-        pool = multiprocessing.get_context("spawn").Pool(workers, _leave_with_parent)
+        pool = multiprocessing.get_context("spawn").Pool(workers, leave_with_parent)
         crew = {child.pid for child in multiprocessing.active_children()}
     finally:
         os.environ.pop("OMP_NUM_THREADS") if before is None else os.environ.update(OMP_NUM_THREADS=before)
@@ -92,14 +91,3 @@ def _taught(teach: Teach, params: Mapping[str, Any], cell: Cell) -> tuple[Cell, 
 
 def _never() -> bool:
     return False
-
-
-def _leave_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_watch, args=(parent.sentinel,), daemon=True).start()
-
-
-def _watch(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)
