@@ -103,5 +103,5 @@ def _order(params: ImagesParams) -> Order:
     wanted, spare = cells(values, product_combinations(params.attributes), count, params.where, seed=params.seed)
     return Order(
         method="render", wanted=wanted, spare=spare, values=values, size=params.size or 32, provenance={"world": world()},
-        at_once=params.at_once or 1,
+        at_once=params.at_once or 64,
     )  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from PIL import Image
 
 from agentkit.jobs import write_atomic
 from agentkit_synthesis.images.balance import Values
-from agentkit_synthesis.images.files import contact_sheet, put
+from agentkit_synthesis.images.files import contact_sheet, writing
 from agentkit_synthesis.images.making import BATCHES
 from agentkit_synthesis.images.renderer import SHAPES
 
@@ -42,15 +42,10 @@ def export(folder: Path, manifest: Mapping[str, Any], *, values: Values, size: i
     counts: dict[str, Counter[str]] = {name: Counter() for name in values}
     digest = hashlib.sha256()
     shown: list[dict[str, Any]] = []
-    boxes: list[dict[str, Any]] = []
-    temporary = folder / f".{METADATA}.tmp"
-    total, every = 0, max(1, int(manifest["count"]) // SHOWN)
-    put(temporary, b"")
-    with temporary.open("a", encoding="utf-8") as file:
-        for row in _rows(folder, values, manifest):
-            things = row.pop("things", None)
-            if things is not None:
-                boxes.append({"file_name": row["file_name"], "things": things})
+    every = max(1, int(manifest["count"]) // SHOWN)
+    with writing(folder / METADATA) as file:
+        for total, row in enumerate(_rows(folder, values, manifest)):
+            row.pop("things", None)
             line = json.dumps(row, ensure_ascii=False) + "\n"
             file.write(line)
             digest.update(line.encode())
@@ -59,10 +54,8 @@ def export(folder: Path, manifest: Mapping[str, Any], *, values: Values, size: i
                 counts[name][value] += 1
             if total % every == 0 and len(shown) < SHOWN:
                 shown.append(row)
-            total += 1
-    temporary.replace(folder / METADATA)
-    if boxes:
-        write_atomic(folder / COCO, json.dumps(_coco(boxes, size)) + "\n")
+    if manifest["method"] == "render":
+        _write_coco(folder, lambda: _rows(folder, values, manifest), size)
     _sheet(folder, shown)
     told = {
         "format": FORMAT, **manifest, "labels": {name: dict(sorted(found.items())) for name, found in counts.items()},
@@ -80,7 +73,7 @@ def _rows(folder: Path, values: Values, manifest: Mapping[str, Any]) -> Iterator
         for line in file:
             batch = json.loads(line)
             for one in batch["kept"]:
-                target = batch["targets"][one["number"] % len(batch["targets"])]
+                target = batch["targets"][one["number"] % manifest["at_once"]]
                 labels = {name: values[name][index] for name, index in zip(names, target, strict=True)}
                 notes = {key: value for key, value in one.items() if key not in ("number", "slot", "file_name")}
                 name = Path(one["file_name"]).stem
@@ -90,23 +83,25 @@ def _rows(folder: Path, values: Values, manifest: Mapping[str, Any]) -> Iterator
                 }  # fmt: skip
 
 
-def _coco(rows: Sequence[Mapping[str, Any]], size: int) -> dict[str, Any]:
-    """Return boxes as COCO has them; categories are shapes, the other labels are an annotation's attributes."""
+def _write_coco(folder: Path, rows: Callable[[], Iterator[dict[str, Any]]], size: int) -> None:
+    """Write boxes as COCO has them, row by row; categories are shapes, the other labels are an annotation's attributes."""
     shapes = list(SHAPES)
-    annotations = [
-        {
-            "image_id": n, "category_id": shapes.index(thing["shape"]) + 1, "bbox": thing["box"], "area": thing["area"],
-            "iscrowd": 0, "attributes": {k: v for k, v in thing.items() if k not in ("box", "area")},
-        }
-        for n, row in enumerate(rows, 1)
-        for thing in row["things"]
-    ]  # fmt: skip
-    images = [{"id": n, "file_name": row["file_name"], "width": size, "height": size} for n, row in enumerate(rows, 1)]
-    return {
-        "images": images,
-        "annotations": [{"id": n, **one} for n, one in enumerate(annotations, 1)],
-        "categories": [{"id": n, "name": name} for n, name in enumerate(shapes, 1)],
-    }
+    with writing(folder / COCO) as file:
+        file.write('{"images": [')
+        for n, row in enumerate(rows(), 1):
+            one = {"id": n, "file_name": row["file_name"], "width": size, "height": size}
+            file.write(f"{', ' if n > 1 else ''}{json.dumps(one)}")
+        file.write('], "annotations": [')
+        things = ((n, thing) for n, row in enumerate(rows(), 1) for thing in row["things"])
+        for id, (n, thing) in enumerate(things, 1):
+            one = {
+                "id": id, "image_id": n, "category_id": shapes.index(thing["shape"]) + 1, "bbox": thing["box"],
+                "area": thing["area"], "iscrowd": 0,
+                "attributes": {name: value for name, value in thing.items() if name not in ("box", "area")},
+            }  # fmt: skip
+            file.write(f"{', ' if id > 1 else ''}{json.dumps(one)}")
+        categories = [{"id": n, "name": name} for n, name in enumerate(shapes, 1)]
+        file.write(f'], "categories": {json.dumps(categories)}}}\n')
 
 
 def _sheet(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from agentkit.errors import JobError
 
-__all__ = ["append", "contact_sheet", "fitted", "png", "put"]
+__all__ = ["append", "contact_sheet", "fitted", "png", "put", "writing"]
 
 TILE, GAP, TEXT = 64, 6, 12  # of a contact sheet, in pixels
 
@@ -59,6 +60,22 @@ def append(path: Path, line: str) -> None:
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[TextIO]:
+    """Open a text file that takes its name once it is whole.
+
+    Raises:
+        JobError: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            yield file
+        temporary.replace(path)
     except OSError as error:
         raise _unwritable(path, error) from error
 

@@ -92,7 +92,7 @@ def filled(
     folder.mkdir(exist_ok=True)
     maker = Maker(
         order.wanted, order.spare, order.values, sample=sample, check=check, folder=folder, seed=params.seed, at_once=order.at_once,
-        most_tries=params.most_tries,
+        most_tries=params.most_tries, sure=order.method == "render",
     )  # fmt: skip
 
     def told(kept: int) -> None:

@@ -81,17 +81,19 @@ class Maker:
         folder: where images and `batches.jsonl` go, and are found again.
         seed: part of the images' names.
         at_once: candidates a batch.
+        sure: every candidate will be right, so the last batch need not be full.
         most_tries: candidates for each image that is wanted of a combination, at most.
     """
 
     def __init__(
         self, wanted: NDArray[np.int64], spare: NDArray[np.int64], values: Values, *, sample: Sampler, check: Check, folder: Path, seed: int,
-        at_once: int, most_tries: int,
+        at_once: int, most_tries: int, sure: bool = False,
     ) -> None:  # fmt: skip
         self._wanted, self._values, self._sample, self._check = wanted.copy(), values, sample, check
         self._spare = {int(one): list(map(tuple, spare[spare[:, 0] == one].tolist())) for one in np.unique(spare[:, 0])}
         self.replaced: list[tuple[int, ...]] = []
         self._folder, self._seed, self._at_once, self._most_tries = folder, seed, at_once, most_tries
+        self._sure, self.tried = sure, 0  # candidates made
         self._open: dict[tuple[int, ...], list[int]] = {}
         self._asked: Counter[tuple[int, ...]] = Counter()
         for slot, row in enumerate(map(tuple, wanted.tolist())):
@@ -102,11 +104,6 @@ class Maker:
         self.why: Counter[str] = Counter()
         self.batches = self.kept = 0
         self._restore()
-
-    @property
-    def tried(self) -> int:
-        """Candidates made."""
-        return self.batches * self._at_once
 
     def run(self, *, told: Callable[[int], None], should_stop: Callable[[], bool]) -> bool:
         """Make images until every slot is filled; return whether all are.
@@ -127,11 +124,11 @@ class Maker:
         self._first += int(np.argmin(self._filled[self._first :]))
         window = self._filled[self._first : self._first + WINDOW * self._at_once]
         left = self._first + np.flatnonzero(~window)[: self._at_once]
-        return self._wanted[left[np.arange(self._at_once) % len(left)]]
+        return self._wanted[left if self._sure else left[np.arange(self._at_once) % len(left)]]
 
     def _batch(self) -> None:
         targets = self.targets()
-        numbers = [self.tried + n for n in range(self._at_once)]
+        numbers = [self.tried + n for n in range(len(targets))]
         made = self._sample(numbers, targets)
         kept: list[dict[str, Any]] = []
         why: Counter[str] = Counter()
@@ -152,6 +149,7 @@ class Maker:
     def _count(self, line: Mapping[str, Any]) -> None:
         """Take a finished batch into the books."""
         self.batches += 1
+        self.tried += len(line["targets"])
         self._tried.update(map(tuple, line["targets"]))
         self.why.update(line["why"])
         self.kept += len(line["kept"])
@@ -185,13 +183,14 @@ class Maker:
         path = self._folder / BATCHES
         if not path.exists():
             return
-        data = path.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
-        if len(whole) < len(data):
-            with path.open("r+b") as file:
-                file.truncate(len(whole))
-        for line in whole.splitlines():
-            self._count(json.loads(line))
+        whole = 0
+        with path.open("rb") as file:
+            for line in file:
+                if line.endswith(b"\n"):
+                    whole += len(line)
+                    self._count(json.loads(line))
+        with path.open("r+b") as file:
+            file.truncate(whole)
 
     def _give_up(self) -> None:
         reasons = ", ".join(f"{count} {why}" for why, count in self.why.most_common(3))

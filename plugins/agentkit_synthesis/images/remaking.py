@@ -36,7 +36,7 @@ def remake(folder: Path, id: str) -> NDArray[np.uint8]:
     with (folder / BATCHES).open(encoding="utf-8") as file:
         line = next(line for n, line in enumerate(file) if n == number // at_once)
     targets = np.array(json.loads(line)["targets"], np.int64)
-    numbers = [number // at_once * at_once + n for n in range(at_once)]
+    numbers = [number // at_once * at_once + n for n in range(len(targets))]
     torch.set_num_threads(int(manifest.get("threads", 1)))
     made: NDArray[np.uint8] = _sampler(manifest, seed)(numbers, targets)[number % at_once]
     return made
