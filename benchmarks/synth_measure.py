@@ -109,9 +109,9 @@ def of_tenth(honest: Sequence[Found]) -> list[Measured]:
         gap = difference(values("real", 1.0), values(arm, TENTH))
         rows.append(Measured(id=f"synth-digits-tenth-gap-{name}", what=f"points that {arm} with {labels[TENTH]} labels is behind all {labels[1.0]} real labels", value=round(100 * gap["mean"], 2), unit="points", n=len(honest), interval=points(gap), target=POINTS if "synthetic" in arm else None))  # fmt: skip
         saved = labels_saved(counts, curve, labels[TENTH], np.array(values(arm, TENTH)))
-        least = "at least " if saved["at_least"] else ""
+        least = ", at least" if saved["at_least"] else ""
         ends = saved["interval"]
-        rows.append(Measured(id=f"synth-digits-tenth-saved-{name}", what=f"real labels saved at equal accuracy by {arm} with {labels[TENTH]}, {least}", value=saved["saved"], unit="labels", n=len(honest), interval=tuple(ends) if ends else None))  # fmt: skip
+        rows.append(Measured(id=f"synth-digits-tenth-saved-{name}", what=f"real labels saved at equal accuracy by {arm} with {labels[TENTH]}{least}", value=saved["saved"], unit="labels", n=len(honest), interval=tuple(ends) if ends else None))  # fmt: skip
     return rows
 
 
