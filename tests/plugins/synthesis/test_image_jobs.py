@@ -174,30 +174,59 @@ def test_an_order_that_was_filled_is_not_made_again(model: Path, made: Path) -> 
         ordered(made.parent, model=str(model), count=31)
 
 
-def test_a_source_is_trained_once_and_then_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AGENTKIT_HOME", str(tmp_path / "home"))
-    rng = np.random.default_rng(0)
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return an order of a user's own folder, of 32 grey images."""
+    home, rng = tmp_path_factory.mktemp("mine"), np.random.default_rng(0)
     for name, level in (("dark", 60), ("light", 190)):
-        (tmp_path / "mine" / name).mkdir(parents=True)
+        (home / name).mkdir()
         for n in range(16):
             pixels = np.clip(rng.normal(level, 25, (8, 8)), 0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "mine" / name / f"{n}.png")
-    asked = {"source": str(tmp_path / "mine"), "size": 8, "train_steps": 30, "judge_steps": 30, "batch": 16, "count": 6,
-             "keep_copies": True, "guidance": 1.0}  # fmt: skip
-    plan = IMAGES.plan({"out": str(tmp_path / "a" / "out"), **asked})
+            Image.fromarray(pixels).save(home / name / f"{n}.png")
+    return {"source": str(home), "size": 8, "train_steps": 20, "judge_steps": 20, "batch": 16, "count": 6, "keep_copies": True,
+            "guidance": 1.0}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(mine: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Fill the order once; return the home that now holds the model, with the images in it."""
+    home = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AGENTKIT_HOME", str(home / "home"))
+        done = ordered(home, **mine)
+    assert done.status == "ok", done.error
+    return home
+
+
+def test_a_source_is_trained_once_and_then_sampled(
+    mine: dict[str, Any], trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENTKIT_HOME", str(trained / "home"))
+    plan = IMAGES.plan({"out": str(tmp_path / "out"), **mine})
+    assert "from the model in" in plan.why
+    second = ordered(tmp_path, **mine)
+    assert second.status == "ok"
+    assert not (tmp_path / "run" / "checkpoints" / "diffusion.pt").exists()
+    assert digest(trained / "out") == digest(tmp_path / "out")
+    look = ordered(tmp_path / "look", **{**mine, "preview": True})
+    assert look.metrics["images"] == 10
+
+
+def test_an_order_stopped_in_training_goes_on_to_the_same_images(
+    mine: dict[str, Any], trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENTKIT_HOME", str(tmp_path / "home"))
+    asked = {"threads": 1, "sampling_steps": 10, "confidence": 0.5, "at_once": 16, "out": str(tmp_path / "out"), **mine}
+    plan = IMAGES.plan(asked)
     assert plan.seconds > 0
     assert plan.flops > 1e9
     assert "trained first" in plan.why
-    first = ordered(tmp_path / "a", **asked)
-    assert first.status == "ok", first.error
-    plan = IMAGES.plan({"out": str(tmp_path / "b" / "out"), **asked})
-    assert "from the model in" in plan.why
-    second = ordered(tmp_path / "b", **asked)
-    assert second.status == "ok"
-    assert not (tmp_path / "b" / "run" / "checkpoints" / "diffusion.pt").exists()
-    assert digest(tmp_path / "a" / "out") == digest(tmp_path / "b" / "out")
-    look = ordered(tmp_path / "c", **{**asked, "preview": True})
-    assert look.metrics["images"] == 10
+    for steps in (8, 18):  # while the judge is trained, and while the model is
+        stopped = jobs.run(IMAGES, asked, run_dir=tmp_path / "run", budget=Budget(steps=steps))
+        assert stopped.status == "budget_exhausted"
+    done = jobs.run(IMAGES, asked, run_dir=tmp_path / "run")
+    assert done.status == "ok", done.error
+    assert digest(trained / "out") == digest(tmp_path / "out")
 
 
 def test_drawn_products_have_exact_boxes_and_the_labels_asked_for(tmp_path: Path) -> None:
