@@ -1,6 +1,6 @@
 """Whether the embedded model has data made when it is asked to: forty ways to say it, through the real program.
 
-python -m benchmarks.synth_words [--write] [--only ID] [--fresh] [--errors FILE]
+python -m benchmarks.synth_words [--write] [--wish examples|images] [--only ID] [--fresh] [--errors FILE]
 
 Each request of tests/data/handwritten/synth_images.jsonl is an `agentkit run --allow-tool make_images` of its own; it counts where a
 job made 200 images of red circles and the answer has its figures. Those of synth_tools.jsonl want 500 training examples for
@@ -56,18 +56,20 @@ EXAMPLES = Wish(
     file="synth_tools.jsonl", id="synth-examples", what="ways to ask for 500 training examples for the calculator",
     tool="make_examples", asks=lambda given: given.get("count") == 500 and given["tool"] == "calculator", job="tools", params={"source": "calculator", "count": 500}, said=lambda found: (f"{found['count']:,}", f"{found['tried']:,}"),
 )  # fmt: skip
+WISHES = {"examples": EXAMPLES, "images": IMAGES}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, and write what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.synth_words", description="Synthesis in words.")
     parser.add_argument("--write", action="store_true", help="put the rows into benchmarks/results/synth_words.json")
+    parser.add_argument("--wish", choices=sorted(WISHES), help="only these requests")
     parser.add_argument("--only", action="append", metavar="ID", help="only this request; can be repeated")
     parser.add_argument("--fresh", action="store_true", help="make it for each request anew")
     parser.add_argument("--errors", type=Path, metavar="FILE", help="write all that was asked here, as JSON Lines")
     wanted = parser.parse_args(argv)
     began, everything, measured = time.monotonic(), [], []
-    for wish in (EXAMPLES, IMAGES):
+    for wish in [WISHES[wanted.wish]] if wanted.wish else WISHES.values():
         asked = []
         for one in ask_all(wish, wanted.only, fresh=wanted.fresh):
             asked.append(one)
@@ -80,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if wanted.errors:
         figures.write_whole(wanted.errors, "\n".join(json.dumps(asdict(one)) for one in everything) + "\n")
     if wanted.write and not wanted.only:
-        measured += everyday("synth", PLUGINS)
+        measured += [] if wanted.wish else everyday("synth", PLUGINS)
         figures.write("synth_words", figures.rows(measured, command=COMMAND, seconds=time.monotonic() - began))
         for row in measured:
             print(row.id, row.value, row.n)

@@ -8,9 +8,11 @@
 Importing this package loads nothing heavy.
 """
 
+from contextlib import suppress
 from importlib.util import find_spec
 
-from agentkit.extensions import Plugin
+from agentkit.errors import ExtensionError
+from agentkit.extensions import IMPORT_S, Plugin, in_time, installed
 from agentkit.protocols import Tool
 from agentkit_synthesis.settings import SynthesisSettings
 
@@ -21,9 +23,21 @@ def _tools() -> tuple[Tool, ...]:
     """Return the plugin's tools; none where the extra is not installed, which `agentkit plugins` says."""
     if any(find_spec(name) is None for name in NEEDS):
         return ()
-    from agentkit_synthesis.tools import TOOLS  # noqa: PLC0415  pydantic: 0.2 s
+    from agentkit_synthesis.tools import tools_beside  # noqa: PLC0415  pydantic: 0.2 s
 
-    return TOOLS
+    return tools_beside(_others())
+
+
+def _others() -> list[str]:
+    """Return the names of the tools that other plugins give; one that fails is its own loading's to report."""
+    names: list[str] = []
+    for name, extension in installed("agentkit.plugins").items():
+        if name == plugin.name:
+            continue
+        with suppress(ExtensionError):
+            given = in_time(extension.load().tools, IMPORT_S, name)
+            names += [tool.name for tool in given if isinstance(tool, Tool)]
+    return names
 
 
 plugin = Plugin(

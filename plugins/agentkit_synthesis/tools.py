@@ -5,6 +5,9 @@ Each tool is a job of this package under a name that says what it makes. Importi
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,88 +19,9 @@ from agentkit.protocols import Tool, ToolContext
 from agentkit_synthesis.tool_texts import result_texts
 from agentkit_synthesis.wishes import NAMED, PRODUCTS, image_wish
 
-__all__ = ["TOOLS"]
+__all__ = ["TOOLS", "tools_beside"]
 
-# What no tool is called: a decoder that is held to whole words of the request cannot take these for its name.
-NO_TOOLS = [
-    "a",
-    "about",
-    "all",
-    "and",
-    "any",
-    "at",
-    "called",
-    "create",
-    "data",
-    "dataset",
-    "each",
-    "every",
-    "example",
-    "examples",
-    "few",
-    "for",
-    "from",
-    "generate",
-    "get",
-    "give",
-    "help",
-    "how",
-    "i",
-    "in",
-    "is",
-    "it",
-    "its",
-    "like",
-    "make",
-    "me",
-    "more",
-    "my",
-    "need",
-    "needs",
-    "new",
-    "of",
-    "on",
-    "our",
-    "please",
-    "produce",
-    "row",
-    "rows",
-    "say",
-    "some",
-    "synthesise",
-    "synthesize",
-    "synthetic",
-    "teach",
-    "tell",
-    "that",
-    "the",
-    "this",
-    "to",
-    "tool",
-    "tools",
-    "trace",
-    "traces",
-    "train",
-    "training",
-    "use",
-    "uses",
-    "using",
-    "verified",
-    "want",
-    "what",
-    "which",
-    "with",
-    "write",
-    "would",
-    "you",
-]
-ToolName = Annotated[
-    str,
-    Field(
-        pattern=r"^[A-Za-z_]\w*$",
-        json_schema_extra={"not": {"enum": [*NO_TOOLS, *(word.capitalize() for word in NO_TOOLS)]}},
-    ),
-]
+ToolName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
 What = Annotated[str, Field(pattern=NAMED)]
 Data = Annotated[
     str, Field(pattern=r"^[\w.-]*\w[/._-][\w./-]*$")
@@ -253,6 +177,16 @@ def _out(name: str | None, context: ToolContext) -> Path | None:
 
 def _read(path: Path) -> tuple[Path, ...]:
     return (path,) if path.exists() else ()
+
+
+def tools_beside(others: Sequence[str]) -> tuple[Tool, ...]:
+    """Return the tools, of which `make_examples` takes no other name than one of `others`: a decoder is then held to those."""
+    spec = make_examples.spec
+    pattern = f"^({'|'.join(map(re.escape, others))})$"  # an enum would be shown to the model, whole
+    properties = spec.parameters["properties"]
+    properties = {**properties, "tool": {**properties["tool"], "pattern": pattern}}
+    held = replace(make_examples, spec=replace(spec, parameters={**spec.parameters, "properties": properties}))
+    return tuple(held if tool is make_examples else tool for tool in TOOLS)
 
 
 TOOLS: tuple[Tool, ...] = (make_images, make_examples, make_explanations, report_quality, measure_data)

@@ -13,8 +13,10 @@ import pytest
 from agentkit import Agent, jobs
 from agentkit.approvals import ApprovalRequest
 from agentkit.config import PolicySettings, Settings, StoreSettings
+from agentkit.schema import problems
 from agentkit.testing import ScriptedEngine
 from agentkit.types import RunResult, Step, StopReason, ToolCall
+from agentkit_synthesis import plugin
 from agentkit_synthesis.tools import TOOLS as MADE
 
 pytest.importorskip("diffusers")
@@ -92,6 +94,14 @@ def test_explanations_and_their_quality(bench: Bench) -> None:
     (step,) = bench.run("report_quality", {"data": "dates-explanations/"}).steps
     assert "100.0% of 30 verified again" in step.result
     assert not (bench.work / "dates-explanations" / "report.json").exists()  # a read leaves the workspace as it is
+
+
+def test_a_decoder_is_held_to_the_tools_that_are_installed() -> None:
+    (tool,) = (tool for tool in plugin.tools() if tool.name == "make_examples")
+    schema = tool.spec.parameters["properties"]["tool"]
+    assert not problems("calculator", schema)
+    for word in ("training", "five", "u", "make_examples", "calculators"):
+        assert problems(word, schema), word
 
 
 def test_the_plan_is_shown_and_no_means_no(bench: Bench) -> None:
