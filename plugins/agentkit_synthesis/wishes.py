@@ -37,10 +37,11 @@ _THINGS = "|".join(
     for word in (*SHAPES, "disc", "disk", "digit", *NUMBERS)
 )
 NAMED = rf"^(\D|\b\d\b)*\b({_THINGS}|\ds?)$|/"  # words that end in something that can be drawn, or a path
-FILLING = frozenset(
-    "a an the of in on at with and or some labelled labeled label image picture photo pic img drawing synthetic handwritten product "
-    "shape thing object coloured colored size sized written different random".split()
-)
+FILLING = frozenset({
+    "a", "an", "the", "of", "in", "on", "at", "with", "and", "or", "some", "labelled", "labeled", "label", "image",
+    "picture", "photo", "pic", "img", "drawing", "synthetic", "handwritten", "product", "shape", "thing", "object",
+    "coloured", "colored", "size", "sized", "written", "different", "random",
+})  # fmt: skip
 BACKGROUND = re.compile(r"\bon (?:an? )?(\w+)(?: background)?\b|\b(\w+) background\b")
 
 
