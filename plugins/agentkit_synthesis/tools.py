@@ -52,6 +52,7 @@ def make_images(what: What, count: int, context: ToolContext, out: Folder | None
             "source": wish.source,
             "count": count,
             "where": [f"{attribute}={value}" for attribute, value in wish.where.items()],
+            "attributes": list(wish.where),  # the others may come as they like, and are no labels
             **(
                 {"method": context.settings["products"]}
                 if wish.source == PRODUCTS and "products" in context.settings
