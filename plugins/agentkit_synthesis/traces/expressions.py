@@ -75,21 +75,21 @@ def plain(value: Any) -> Any:
     return value
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=1_000)
 def names(expression: str) -> frozenset[str]:
     """Return the values that an expression reads by name."""
     called = {id(node.func) for node in ast.walk(_parsed(expression)) if isinstance(node, ast.Call)}
     return frozenset(node.id for node in ast.walk(_parsed(expression)) if isinstance(node, ast.Name) and id(node) not in called)  # fmt: skip
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=1_000)
 def literals(expression: str) -> tuple[Any, ...]:
     """Return the numbers and texts that stand in an expression."""
     found = (node.value for node in ast.walk(_parsed(expression)) if isinstance(node, ast.Constant))
     return tuple(exact(value) for value in found if not isinstance(value, bool))
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=1_000)
 def _parsed(expression: str) -> ast.expr:
     if len(expression) > 2_000:
         raise NotExecutable("an expression of more than 2,000 characters")
