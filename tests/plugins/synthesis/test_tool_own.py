@@ -285,7 +285,7 @@ class TestJob:
 
 def test_the_command_has_the_options_that_its_help_shows() -> None:
     said = CliRunner().invoke(command, ["--help"]).output
-    for option in ("--from TOOLS", "--family", "--count", "--allow-effects", "--timeout-s", "--plan"):
+    for option in ("--from NAME", "--family", "--count", "--allow-effects", "--timeout-s", "--plan"):
         assert option in said
 
 
