@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,10 @@ def test_ctrl_c_ends_it_after_a_window_and_says_so(agentkit: Any, tmp_path: Path
     text.write_text("add up the numbers in sales.txt and write the sum to total.txt, then read it again. " * 20_000)
     command = [sys.executable, "-m", "agentkit", "train", "quantize", "sprout", "-o", str(out), "--text", str(text)]
     environment = {**os.environ, "AGENTKIT_HOME": str(tmp_path)}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what runs in a shell's background ignores Ctrl-C
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=heeding
+    )
     events = tmp_path / "jobs" / "quantize-small" / "events.jsonl"
     end = time.monotonic() + 60
     while '"step"' not in (events.read_text() if events.exists() else "") and time.monotonic() < end:
