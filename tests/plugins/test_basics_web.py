@@ -15,7 +15,6 @@ from agentkit.errors import Cancelled
 from agentkit.tools import Limits, run_call
 from agentkit.tools.convert import bare_context
 from agentkit.types import Done, Failed, ToolCall
-from agentkit_basics.address import NotAllowed, check, is_public
 from agentkit_basics.page import readable
 from agentkit_basics.web import fetch_url
 
@@ -162,73 +161,6 @@ def test_a_dead_port_is_a_sentence(server: ThreadingHTTPServer) -> None:
     outcome = fetch(server, "http://127.0.0.1:9/x", settings={"allow_hosts": ("127.0.0.1",)})
     assert isinstance(outcome, Failed)
     assert "could not be fetched" in outcome.text
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0", "100.64.0.1", "224.0.0.1",
-        "255.255.255.255", "240.0.0.1", "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "ff02::1",
-        "::ffff:10.0.0.1", "2002:7f00:1::", "64:ff9b::7f00:1", "192.0.2.1", "2001:db8::1", "not an address",
-    ],
-)  # fmt: skip
-def test_addresses_that_are_not_public(address: str) -> None:
-    assert not is_public(address)
-
-
-@pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "64:ff9b::808:808"])
-def test_addresses_that_are(address: str) -> None:
-    assert is_public(address)
-
-
-def names(table: dict[str, list[str]]) -> Any:
-    def resolver(host: str, port: int) -> list[str]:
-        if host not in table:
-            raise OSError(-2, "Name or service not known")
-        return table[host]
-
-    return resolver
-
-
-def test_the_checked_address_is_the_one_connected_to() -> None:
-    target = check("https://example.com/a?b=c#d", (), resolver=names({"example.com": ["93.184.216.34"]}))
-    assert target.connect_url == "https://93.184.216.34:443/a?b=c"
-    assert target.host_header == "example.com"
-    assert target.url == "https://example.com/a?b=c"
-    bare = check("example.com/a", (), resolver=names({"example.com": ["2606:4700::1111"]}))
-    assert bare.connect_url == "https://[2606:4700::1111]:443/a"
-    assert check("http://a.com:8080", (), resolver=names({"a.com": ["8.8.8.8"]})).host_header == "a.com:8080"
-
-
-@pytest.mark.parametrize(
-    ("url", "why"),
-    [
-        ("ftp://example.com/x", "is no web address"),
-        ("file:///etc/passwd", "is no web address"),
-        ("javascript:alert(1)", "is no web address"),
-        ("http://", "is no web address"),
-        ("http://[bad", "is no web address"),
-        ("http://example.com:99999/", "is no web address"),
-        ("just words", "is no web address"),
-        ("http://user:pass@example.com/", "user name"),
-        ("http://nowhere.test/", "cannot be found"),
-        ("http://inside.test/", "10.0.0.7"),
-        ("http://both.test/", "192.168.0.1"),
-    ],
-)
-def test_addresses_that_are_refused(url: str, why: str) -> None:
-    table = {"example.com": ["8.8.8.8"], "inside.test": ["10.0.0.7"], "both.test": ["8.8.8.8", "192.168.0.1"]}
-    with pytest.raises(NotAllowed) as caught:
-        check(url, (), resolver=names(table))
-    assert why in str(caught.value)
-
-
-def test_an_allowed_host_may_be_private() -> None:
-    table = names({"wiki.corp": ["10.0.0.7"]})
-    assert check("http://WIKI.corp/x", ("wiki.corp",), resolver=table).address == "10.0.0.7"
-    assert check("http://wiki.corp:81/x", ("wiki.corp:81",), resolver=table).port == 81
-    with pytest.raises(NotAllowed):
-        check("http://wiki.corp:82/x", ("wiki.corp:81",), resolver=table)
 
 
 def test_broken_html_is_read_too() -> None:

@@ -1,7 +1,8 @@
 """Which network address a web address may lead to.
 
-A name is resolved once, every address it has is checked, and the connection is made to the address that was
-checked: a name that answers differently the second time gains nothing.
+A name is resolved once, every address it has is checked, and the connection is made to an address that was
+checked: a name that answers differently the second time gains nothing. Standard library only; the fetching
+itself is `agentkit.fetching`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+__all__ = ["NotAllowed", "Resolve", "Target", "check", "is_public", "resolve"]
 
 Resolve = Callable[[str, int], Sequence[str]]
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -23,19 +26,25 @@ class NotAllowed(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A checked address: what was asked for, and what to connect to."""
+    """A checked address: what was asked for, and what to connect to.
+
+    Attributes:
+        url: without its fragment.
+        host: in lower case and ASCII.
+        port: 1 to 65535.
+        addresses: IP addresses of the host, all of them checked, in the order to try them.
+    """
 
     url: str
     host: str
     port: int
-    address: str  # an IP address
+    addresses: tuple[str, ...]
 
-    @property
-    def connect_url(self) -> str:
-        """The URL with the host replaced by the checked address."""
+    def connect_url(self, address: str) -> str:
+        """Return the URL with the host replaced by one of the checked addresses."""
         parts = urlsplit(self.url)
-        address = f"[{self.address}]" if ":" in self.address else self.address
-        return urlunsplit((parts.scheme, f"{address}:{self.port}", parts.path or "/", parts.query, ""))
+        literal = f"[{address}]" if ":" in address else address
+        return urlunsplit((parts.scheme, f"{literal}:{self.port}", parts.path or "/", parts.query, ""))
 
     @property
     def host_header(self) -> str:
@@ -58,13 +67,13 @@ def check(url: str, allow_hosts: Sequence[str], *, resolver: Resolve = resolve) 
         resolver: turns a name into addresses.
 
     Raises:
-        NotAllowed: it is no web address, or leads to a private one.
+        NotAllowed: it is no web address, its host cannot be found, or any address of the host is private.
     """
     parts, host, port = _parts(url)
     try:
         host = host.encode("idna").decode("ascii") if not host.isascii() else host
         addresses = list(dict.fromkeys(resolver(host, port)))
-    except (OSError, UnicodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: no name at all, such as one of 300 letters
         raise NotAllowed(f"the host '{host}' cannot be found ({getattr(error, 'strerror', None) or error})") from error
     if not addresses:
         raise NotAllowed(f"the host '{host}' has no address")
@@ -76,7 +85,7 @@ def check(url: str, allow_hosts: Sequence[str], *, resolver: Resolve = resolve) 
                 f"'{host}' leads to {private[0]}, an address inside this machine or network, which is refused; "
                 f"the setting policy.allow_hosts can allow it"
             )
-    return Target(url=urlunsplit(parts._replace(fragment="")), host=host, port=port, address=addresses[0])
+    return Target(url=urlunsplit(parts._replace(fragment="")), host=host, port=port, addresses=tuple(addresses))
 
 
 def is_public(address: str) -> bool:
