@@ -51,6 +51,7 @@ images = ImageCommand(
     agentkit synth images red --source products --count 200 --where shape=circle --where colour=red
     agentkit synth images more --source ./my-photos --count 500 --plan
     agentkit synth images drawn --method render --count 5000
+    agentkit synth images shop --method render --source shop --size 48 --count 30000 --without category=shoe,colour=blue
     agentkit synth images look --source products --preview
     agentkit synth images cats --model ./stable-diffusion --where 'animal=cat|dog' --count 20
     """,

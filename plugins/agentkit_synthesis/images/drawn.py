@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agentkit.errors import InvalidParams
 from agentkit.jobs import JobContext, JobPlan
 from agentkit_synthesis.images import renderer
 from agentkit_synthesis.images.balance import Values, cells, product_combinations
@@ -18,7 +17,8 @@ from agentkit_synthesis.images.finishing import Order, filled, made_already
 from agentkit_synthesis.images.made import asked
 from agentkit_synthesis.images.making import Verdict, numbers_to_seeds
 from agentkit_synthesis.images.params import ImagesParams
-from agentkit_synthesis.images.renderer import draw, random_scene, things_of
+from agentkit_synthesis.images.renderer import draw
+from agentkit_synthesis.images.worlds import WORLDS, World
 
 __all__ = ["PREVIEWED", "Drawing", "make_drawn", "plan_drawn", "world"]
 
@@ -51,7 +51,7 @@ def make_drawn(params: ImagesParams, context: JobContext) -> dict[str, Any]:
     order = _order(params)
     if (figures := made_already(params, order, context)) is not None:
         return figures
-    drawing = Drawing(order.values, seed=params.seed, size=order.size)
+    drawing = Drawing(order.values, seed=params.seed, size=order.size, world=WORLDS[params.real])
     more = {"verified": True, "judge": {}}
     return filled(params, order, context, drawing.sample, drawing.check, before=0, about=ABOUT, more=more)
 
@@ -59,8 +59,8 @@ def make_drawn(params: ImagesParams, context: JobContext) -> dict[str, Any]:
 class Drawing:
     """Draws candidates; `check` notes what `sample` drew last."""
 
-    def __init__(self, values: Values, *, seed: int, size: int) -> None:
-        self._values, self._seed, self._size = values, seed, size
+    def __init__(self, values: Values, *, seed: int, size: int, world: World = WORLDS["products"]) -> None:
+        self._values, self._seed, self._size, self._world = values, seed, size, world
         self._notes: list[dict[str, Any]] = []
 
     def sample(self, numbers: Sequence[int], targets: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -68,12 +68,12 @@ class Drawing:
         made, self._notes = [], []
         for seed, target in zip(numbers_to_seeds(self._seed, numbers, STREAM), targets.tolist(), strict=True):
             where = {name: found[index] for (name, found), index in zip(self._values.items(), target, strict=True)}
-            scene = random_scene(np.random.default_rng(seed), where)
+            scene = self._world.random_scene(np.random.default_rng(seed), where)
             drawn = draw(scene, self._size)
             made.append(drawn.pixels)
             things = [
                 {**told, "box": list(box), "area": round(area, 2)}
-                for told, box, area in zip(things_of(scene), drawn.boxes, drawn.areas, strict=True)
+                for told, box, area in zip(self._world.things_of(scene), drawn.boxes, drawn.areas, strict=True)
             ]
             self._notes.append({"verified": True, "things": things})
         return np.stack(made)
@@ -83,25 +83,29 @@ class Drawing:
         return [Verdict("", notes) for notes in self._notes]
 
 
-def world() -> str:
-    """Return a hash of the product world: what it is drawn from."""
+def world(name: str = "products") -> str:
+    """Return a hash of a world: what it is drawn from."""
     told = {
         name: getattr(renderer, name)
         for name in ("COLOURS", "BACKGROUNDS", "SIZES", "TEXTURES", "POSITIONS", "CELLS", "PERIODS", "SHADE")
     }
-    return hashlib.sha256(json.dumps([told, list(renderer.SHAPES)], sort_keys=True).encode()).hexdigest()
+    if name == "products":
+        return hashlib.sha256(json.dumps([told, list(renderer.SHAPES)], sort_keys=True).encode()).hexdigest()
+    x, y = np.meshgrid(np.linspace(-1, 1, 65), np.linspace(-1, 1, 65))
+    masks = {kind: np.packbits(renderer.FIGURES[kind](x, y)).tobytes().hex() for kind in WORLDS[name].kinds()}
+    return hashlib.sha256(json.dumps([told, masks], sort_keys=True).encode()).hexdigest()
 
 
 def _order(params: ImagesParams) -> Order:
-    for n, name in enumerate(params.attributes):
-        if name not in renderer.ATTRIBUTES:
-            raise InvalidParams(f"/attributes/{n}: there is no '{name}'; there are {', '.join(renderer.ATTRIBUTES)}")
-    values = {
-        name: found for name, found in renderer.ATTRIBUTES.items() if not params.attributes or name in params.attributes
-    }
+    drawn = WORLDS[params.real]
+    values = drawn.chosen(params.attributes)
     count = PREVIEWED if params.preview else params.count
-    wanted, spare = cells(values, product_combinations(params.attributes), count, params.where, seed=params.seed)
+    even = max(1, len([name for name in values if name in list(drawn.attributes)[: drawn.even]]))
+    wanted, spare = cells(
+        values, product_combinations(params.attributes, drawn), count, params.where, without=params.without, only=params.only,
+        seed=params.seed, even=even,
+    )  # fmt: skip
     return Order(
-        method="render", wanted=wanted, spare=spare, values=values, size=params.size or 32, provenance={"world": world()},
+        method="render", wanted=wanted, spare=spare, values=values, size=params.size or 32, provenance={"world": world(drawn.name)},
         at_once=params.at_once or 64,
     )  # fmt: skip

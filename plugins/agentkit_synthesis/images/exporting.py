@@ -20,7 +20,7 @@ from agentkit.jobs import write_atomic
 from agentkit_synthesis.images.balance import Values
 from agentkit_synthesis.images.files import contact_sheet, writing
 from agentkit_synthesis.images.making import BATCHES
-from agentkit_synthesis.images.renderer import SHAPES
+from agentkit_synthesis.images.worlds import WORLDS, kind_of
 
 __all__ = ["FORMAT", "MANIFEST", "METADATA", "SHEET", "export"]
 
@@ -55,7 +55,8 @@ def export(folder: Path, manifest: Mapping[str, Any], *, values: Values, size: i
             if total % every == 0 and len(shown) < SHOWN:
                 shown.append(row)
     if manifest["method"] == "render":
-        _write_coco(folder, lambda: _rows(folder, values, manifest), size)
+        kinds = WORLDS[manifest["source"]].kinds()
+        _write_coco(folder, lambda: _rows(folder, values, manifest), size, kinds)
     _sheet(folder, shown)
     told = {
         "format": FORMAT, **manifest, "labels": {name: dict(sorted(found.items())) for name, found in counts.items()},
@@ -83,9 +84,8 @@ def _rows(folder: Path, values: Values, manifest: Mapping[str, Any]) -> Iterator
                 }  # fmt: skip
 
 
-def _write_coco(folder: Path, rows: Callable[[], Iterator[dict[str, Any]]], size: int) -> None:
-    """Write boxes as COCO has them, row by row; categories are shapes, the other labels are an annotation's attributes."""
-    shapes = list(SHAPES)
+def _write_coco(folder: Path, rows: Callable[[], Iterator[dict[str, Any]]], size: int, kinds: Sequence[str]) -> None:
+    """Write boxes as COCO has them, row by row; categories are what is drawn, all labels are an annotation's attributes."""
     with writing(folder / COCO) as file:
         file.write('{"images": [')
         for n, row in enumerate(rows(), 1):
@@ -95,12 +95,12 @@ def _write_coco(folder: Path, rows: Callable[[], Iterator[dict[str, Any]]], size
         things = ((n, thing) for n, row in enumerate(rows(), 1) for thing in row["things"])
         for id, (n, thing) in enumerate(things, 1):
             one = {
-                "id": id, "image_id": n, "category_id": shapes.index(thing["shape"]) + 1, "bbox": thing["box"],
+                "id": id, "image_id": n, "category_id": kinds.index(kind_of(thing)) + 1, "bbox": thing["box"],
                 "area": thing["area"], "iscrowd": 0,
                 "attributes": {name: value for name, value in thing.items() if name not in ("box", "area")},
             }  # fmt: skip
             file.write(f"{', ' if id > 1 else ''}{json.dumps(one)}")
-        categories = [{"id": n, "name": name} for n, name in enumerate(shapes, 1)]
+        categories = [{"id": n, "name": name} for n, name in enumerate(kinds, 1)]
         file.write(f'], "categories": {json.dumps(categories)}}}\n')
 
 

@@ -21,7 +21,7 @@ from agentkit_synthesis.images.labelled import LabelledImages, split
 from agentkit_synthesis.images.learnable import learnable
 from agentkit_synthesis.images.modelling import ImageModel, Judging
 from agentkit_synthesis.images.params import SourceParams
-from agentkit_synthesis.images.sources import PRODUCTS, load
+from agentkit_synthesis.images.sources import load
 from agentkit_synthesis.images.verifying.classifier import (
     Classifier,
     ClassifierRecipe,
@@ -30,6 +30,7 @@ from agentkit_synthesis.images.verifying.classifier import (
     train_classifier,
 )
 from agentkit_synthesis.images.verifying.nearness import Vectors, calibrated
+from agentkit_synthesis.images.worlds import WORLDS
 
 __all__ = ["design_of", "divided", "fit_judge", "fit_model", "images_of", "precision_of", "recipe_of"]
 
@@ -104,7 +105,8 @@ def fit_judge(
         "judge_accuracy": {name: round(share, 4) for name, share in accuracy(judge_, held_out).items()},
         "judge_recipe": asdict(recipe), "warnings": list(images.warnings),
     }  # fmt: skip
-    possible = product_combinations(images.attributes) if images.source == PRODUCTS else seen_combinations(labelled)
+    drawn = WORLDS.get(images.source)
+    possible = product_combinations(images.attributes, drawn) if drawn else seen_combinations(labelled)
     return Judging(judge=judge_, reference=reference, possible=possible, about=about)
 
 

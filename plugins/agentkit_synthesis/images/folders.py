@@ -50,7 +50,9 @@ def read_folder(
         InvalidParams: names what cannot be used: the folder, a file, a row, an attribute.
     """
     if not folder.is_dir():
-        raise InvalidParams(f"/source: {folder} is no folder; give digits, products, or a folder of labelled images")
+        raise InvalidParams(
+            f"/source: {folder} is no folder; give digits, products, shop, or a folder of labelled images"
+        )
     rows = _rows(folder)
     pixels, kept, bad = [], [], []
     for path, told in rows:

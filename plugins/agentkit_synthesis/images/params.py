@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from agentkit.jobs.params import Checked
 from agentkit_synthesis.images.sources import DIGITS, PRODUCTS, RENDERED
+from agentkit_synthesis.images.worlds import WORLDS
 
 __all__ = ["ImagesParams", "SourceParams", "TrainImagesParams"]
 
@@ -21,7 +22,9 @@ class SourceParams(Checked):
     names_or_paths: ClassVar[tuple[str, ...]] = ("source", "model")
 
     source: str | None = Field(
-        None, min_length=1, description="digits, products, or a folder of labelled images; digits where none is given"
+        None,
+        min_length=1,
+        description="digits, products, shop, or a folder of labelled images; digits where none is given",
     )
     size: int | None = Field(
         None, ge=8, le=64, multiple_of=8, description="side of the images in pixels; 8 for digits, else 32"
@@ -90,8 +93,14 @@ class ImagesParams(SourceParams):
     out: Path = Field(description="folder for the images")
     count: int = Field(200, ge=1, le=10_000_000, description="images wanted, exactly")
     where: tuple[str, ...] = Field((), description="attribute=value, or attribute=value|value; all hold")
+    without: tuple[str, ...] = Field(
+        (), description="attribute=value,attribute=value: what is all of that is left out; may be given again"
+    )
+    only: tuple[str, ...] = Field(
+        (), description="the same: what is all of that, or of another one given, and nothing else"
+    )
     method: Literal["diffusion", "render"] = Field(
-        "diffusion", description="render draws products, without a model and exactly"
+        "diffusion", description="render draws products, or the shop, without a model and exactly"
     )
     model: str | None = Field(
         None, min_length=1, description="a trained folder, or a pipeline of diffusers: a folder or a Hugging Face id"
@@ -116,10 +125,15 @@ class ImagesParams(SourceParams):
     )
     preview: bool = Field(False, description="ten images in seconds, and nothing is trained")
 
+    @property
+    def real(self) -> str:
+        """The source, resolved."""
+        return self.source or (PRODUCTS if self.method == "render" else DIGITS)
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.method == "render" and self.source not in (None, PRODUCTS):
-            raise ValueError(f"method: only products can be rendered, not {self.source}; take diffusion")
+        if self.method == "render" and self.source not in (None, *WORLDS):
+            raise ValueError(f"method: only products can be rendered, or the shop, not {self.source}; take diffusion")
         if self.method == "render" and self.model is not None:
             raise ValueError(f"model: rendering uses none; leave out {self.model}, or take diffusion")
         if self.sampler == "ddpm" and (self.sampling_steps or 0) > 1000:

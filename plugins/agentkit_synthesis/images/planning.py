@@ -22,7 +22,7 @@ from agentkit_synthesis.images.made import FREE, asked
 from agentkit_synthesis.images.modelling import ABOUT, about_model
 from agentkit_synthesis.images.params import ImagesParams, SourceParams, TrainImagesParams
 from agentkit_synthesis.images.pipelines import GUIDANCE, STEPS, find_pipeline
-from agentkit_synthesis.images.sources import PRODUCTS
+from agentkit_synthesis.images.worlds import WORLDS
 
 __all__ = ["cached_folder", "is_drawn", "order_for", "plan_images", "plan_training", "threads_of"]
 
@@ -44,7 +44,7 @@ def is_drawn(params: ImagesParams) -> bool:
     """Whether the images are drawn: as asked for, or for a preview of products that no model has been trained for."""
     if params.method == "render":
         return True
-    no_model = params.model is None and params.real == PRODUCTS
+    no_model = params.model is None and params.real in WORLDS
     return params.preview and no_model and not (cached_folder(params) / ABOUT).is_file()
 
 
@@ -69,9 +69,12 @@ def order_for(params: ImagesParams) -> Order:
         images = images_of(params)
         _, labelled, _ = divided(params, images)
         design = design_of(params, images)
-        possible = product_combinations(images.attributes) if params.real == PRODUCTS else np.unique(labelled.table, axis=0)  # fmt: skip
+        drawn = WORLDS.get(params.real)
+        possible = product_combinations(images.attributes, drawn) if drawn else np.unique(labelled.table, axis=0)
         precision, provenance = precision_of(params), _training_config(params)
-    wanted, spare = cells(design.values, possible, count, params.where, seed=params.seed)
+    wanted, spare = cells(
+        design.values, possible, count, params.where, without=params.without, only=params.only, seed=params.seed
+    )
     return Order(
         method="diffusion", model=str(own), trained=(own / ABOUT).is_file(), values=design.values, size=design.size,
         channels=design.channels, precision=precision, provenance=provenance, at_once=params.at_once or (16 if params.preview else 64),
@@ -123,7 +126,7 @@ def plan_training(params: TrainImagesParams) -> JobPlan:
 def _training_config(params: SourceParams) -> dict[str, Any]:
     """Return what a model depends on."""
     fields = {name: getattr(params, name) for name in SourceParams.model_fields if name not in FREE}
-    digest = world() if params.real == PRODUCTS else images_of(params).digest
+    digest = world(params.real) if params.real in WORLDS else images_of(params).digest
     return {
         **fields,
         "source": params.real,
@@ -145,7 +148,9 @@ def _pipeline_order(params: ImagesParams, count: int) -> Order:
         _, labelled, _ = divided(params, images)
         values, possible = dict(images.values), np.unique(labelled.table, axis=0)
         provenance["digest"] = images.digest
-    wanted, spare = cells(values, possible, count, params.where, seed=params.seed)
+    wanted, spare = cells(
+        values, possible, count, params.where, without=params.without, only=params.only, seed=params.seed
+    )
     return Order(
         method="pipeline", model=str(params.model), values=values, wanted=wanted, spare=spare, size=0,
         provenance=provenance, at_once=params.at_once or 4, steps=params.sampling_steps or STEPS,

@@ -17,6 +17,7 @@ from agentkit_synthesis.images.exporting import FORMAT, MANIFEST
 from agentkit_synthesis.images.making import BATCHES, Sampler, image_id
 from agentkit_synthesis.images.modelling import about_model, load_model
 from agentkit_synthesis.images.pipelines import find_pipeline, pipeline_sampler
+from agentkit_synthesis.images.worlds import WORLDS
 
 __all__ = ["remake"]
 
@@ -45,7 +46,8 @@ def remake(folder: Path, id: str) -> NDArray[np.uint8]:
 def _sampler(manifest: dict[str, Any], seed: int) -> Sampler:
     values = {name: tuple(found) for name, found in manifest["values"].items()}
     if manifest["method"] == "render":
-        return Drawing(values, seed=seed, size=manifest["size"]).sample
+        drawn = WORLDS.get(manifest["source"], WORLDS["products"])
+        return Drawing(values, seed=seed, size=manifest["size"], world=drawn).sample
     steps, guidance, model = manifest["steps"], manifest["guidance"], manifest["model"]
     if manifest["method"] == "pipeline":
         if find_pipeline(model) != manifest["provenance"]["pipeline"]:

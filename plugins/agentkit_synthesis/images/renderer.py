@@ -12,21 +12,21 @@ perspective, light or shadow.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agentkit.errors import InvalidParams
+from agentkit_synthesis.images.silhouettes import SILHOUETTES, Figure, Grid, Mask
 
 __all__ = [
-    "ATTRIBUTES", "BACKGROUNDS", "COLOURS", "SHAPES", "SIZES", "TEXTURES", "Drawn", "Scene", "Thing", "caption", "contradiction",
-    "draw", "labels", "random_scene", "things_of",
+    "ATTRIBUTES", "BACKGROUNDS", "COLOURS", "FIGURES", "MIXED", "SHAPES", "SIZES", "TEXTURES", "Drawn", "Scene", "Thing", "caption",
+    "contradiction", "draw", "labels", "random_scene", "things_of",
 ]  # fmt: skip
 
-Mask = NDArray[np.bool_]
-Grid = NDArray[np.floating]
+Values = Mapping[str, tuple[str, ...]]
 
 COLOURS: Mapping[str, tuple[int, int, int]] = {
     "red": (215, 40, 40), "orange": (245, 145, 30), "yellow": (250, 225, 50), "green": (45, 160, 65),
@@ -65,7 +65,7 @@ def _heart(x: Grid, y: Grid) -> Mask:
     return np.asarray(round_ * round_ * round_ <= x * x * y * y * y)
 
 
-SHAPES: Mapping[str, Callable[[Grid, Grid], Mask]] = {  # which points of [-1, 1] x [-1, 1] belong to it
+SHAPES: Mapping[str, Figure] = {  # which points of [-1, 1] x [-1, 1] belong to it
     "circle": lambda x, y: np.asarray(x * x + y * y <= 1),
     "square": lambda x, y: np.asarray(np.maximum(np.abs(x), np.abs(y)) <= 0.87),
     "triangle": lambda x, y: np.asarray((y <= 0.8) & (np.abs(x) * 1.8 <= y + 1)),
@@ -76,7 +76,9 @@ SHAPES: Mapping[str, Callable[[Grid, Grid], Mask]] = {  # which points of [-1, 1
     "heart": _heart,
 }  # fmt: skip
 
-ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
+FIGURES: Mapping[str, Figure] = {**SHAPES, **SILHOUETTES}  # all that can be drawn
+
+ATTRIBUTES: Values = {
     "shape": tuple(SHAPES),
     "colour": tuple(COLOURS),
     "size": tuple(SIZES),
@@ -92,7 +94,7 @@ class Thing:
     """One object of a scene.
 
     Attributes:
-        shape, colour, texture: names, of `SHAPES`, `COLOURS` and `TEXTURES`.
+        shape, colour, texture: names, of `FIGURES`, `COLOURS` and `TEXTURES`.
         x, y: its middle, as shares of the image.
         radius: half its side, as a share of the image.
         rgb: the colour it is drawn in, 0 to 255.
@@ -173,22 +175,29 @@ def draw(scene: Scene, size: int = 32, *, supersample: int = 4) -> Drawn:
     return Drawn(np.rint(pixels).astype(np.uint8), tuple(box for box, _ in found), tuple(area for _, area in found))
 
 
-def random_scene(rng: np.random.Generator, where: Mapping[str, str] | None = None, *, mixed: bool = False) -> Scene:
+def random_scene(
+    rng: np.random.Generator,
+    where: Mapping[str, str] | None = None,
+    *,
+    mixed: bool = False,
+    attributes: Values = ATTRIBUTES,
+) -> Scene:
     """Return a scene with the labels `where`; the rest is drawn evenly.
 
     Args:
         rng: where chance comes from; the same state gives the same scene.
         where: attribute -> value, of `ATTRIBUTES`.
         mixed: draw shape, colour, size and texture for each thing by itself, instead of once for all.
+        attributes: what to draw from: the names of `ATTRIBUTES`, with some of their values, or with shapes of `FIGURES`.
 
     Raises:
         InvalidParams: an attribute or a value does not exist, or two of them contradict each other.
     """
     wanted = dict(where or {})
-    if told := contradiction(wanted):
+    if told := contradiction(wanted, attributes):
         raise InvalidParams(f"/where: {told}")
     for name in ("count", "background"):
-        wanted.setdefault(name, _one(rng, ATTRIBUTES[name]) if name in _open(wanted) else "1")
+        wanted.setdefault(name, _one(rng, attributes[name]) if name in _open(wanted) else "1")
     if "count" not in (where or {}) and "position" in wanted:
         wanted["count"] = _one(rng, ("2", "3", "4")) if wanted["position"] == SPREAD else "1"
     count = int(wanted["count"])
@@ -197,8 +206,8 @@ def random_scene(rng: np.random.Generator, where: Mapping[str, str] | None = Non
         middles = [POSITIONS[wanted["position"]]]
     else:
         middles = [CELLS[index] for index in sorted(rng.permutation(len(CELLS))[:count])]
-    look = _look(rng, wanted)
-    things = tuple(_thing(rng, _look(rng, wanted) if mixed else look, middle) for middle in middles)
+    look = _look(rng, wanted, attributes)
+    things = tuple(_thing(rng, _look(rng, wanted, attributes) if mixed else look, middle) for middle in middles)
     background = wanted["background"]
     return Scene(things=things, background=background, background_rgb=_jittered(rng, BACKGROUNDS[background]))
 
@@ -238,13 +247,13 @@ def caption(scene: Scene) -> str:
     return f"{' and '.join(told)}{place}, on {scene.background}"
 
 
-def contradiction(wanted: Mapping[str, str]) -> str:
+def contradiction(wanted: Mapping[str, str], attributes: Values = ATTRIBUTES) -> str:
     """Return what makes the labels impossible, or an empty string."""
     for name, value in wanted.items():
-        if name not in ATTRIBUTES:
-            return f"there is no attribute '{name}'; there are {', '.join(ATTRIBUTES)}"
-        if value not in ATTRIBUTES[name]:
-            return f"{name} has no value '{value}'; it has {', '.join(ATTRIBUTES[name])}"
+        if name not in attributes:
+            return f"there is no attribute '{name}'; there are {', '.join(attributes)}"
+        if value not in attributes[name]:
+            return f"{name} has no value '{value}'; it has {', '.join(attributes[name])}"
     count, place = wanted.get("count"), wanted.get("position")
     if count is not None and place is not None and (count == "1") == (place == SPREAD):
         return f"count={count} and position={place} contradict each other: one thing has a place, several are {SPREAD}"
@@ -256,8 +265,8 @@ def _open(wanted: Mapping[str, str]) -> set[str]:
     return set(ATTRIBUTES) - set(wanted) - ({"count"} if "position" in wanted else set())
 
 
-def _look(rng: np.random.Generator, wanted: Mapping[str, str]) -> dict[str, str]:
-    return {name: wanted.get(name) or _one(rng, ATTRIBUTES[name]) for name in ("shape", "colour", "size", "texture")}
+def _look(rng: np.random.Generator, wanted: Mapping[str, str], attributes: Values) -> dict[str, str]:
+    return {name: wanted.get(name) or _one(rng, attributes[name]) for name in ("shape", "colour", "size", "texture")}
 
 
 def _thing(rng: np.random.Generator, look: Mapping[str, str], middle: tuple[float, float]) -> Thing:
@@ -288,7 +297,7 @@ def _raster(thing: Thing, size: int, fine: int) -> tuple[int, int, Grid, Grid]:
         return 0, 0, nothing, nothing
     across = ((np.arange(left * fine, right * fine, dtype=np.float32) + 0.5) / (size * fine))[None, :]
     down = ((np.arange(top * fine, bottom * fine, dtype=np.float32) + 0.5) / (size * fine))[:, None]
-    inside = SHAPES[thing.shape]((across - thing.x) / thing.radius, (down - thing.y) / thing.radius)
+    inside = FIGURES[thing.shape]((across - thing.x) / thing.radius, (down - thing.y) / thing.radius)
     cover = _pooled(inside.astype(np.float32), fine)
     if thing.texture == "plain":
         return left, top, cover, cover

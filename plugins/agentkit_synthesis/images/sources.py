@@ -1,4 +1,4 @@
-"""Real images by name: scikit-learn's digits, the product world, or a folder of labelled images.
+"""Real images by name: scikit-learn's digits, a world that is drawn, or a folder of labelled images.
 
 `load` gives arrays. Loading is deterministic: the same source and options give the same images in the same order.
 """
@@ -13,11 +13,13 @@ import numpy as np
 
 from agentkit.errors import InvalidParams, MissingDependency
 from agentkit_synthesis.images.labelled import LabelledImages, split
-from agentkit_synthesis.images.renderer import ATTRIBUTES, draw, labels, random_scene
+from agentkit_synthesis.images.renderer import draw
+from agentkit_synthesis.images.worlds import SHOP, WORLDS
 
-__all__ = ["DIGITS", "PRODUCTS", "LabelledImages", "load", "render_products", "split"]
+__all__ = ["DIGITS", "NAMED", "PRODUCTS", "SHOP", "LabelledImages", "load", "render_products", "split"]
 
 DIGITS, PRODUCTS = "digits", "products"
+NAMED = (DIGITS, *WORLDS)  # sources that are no folder
 RENDERED = 12_000  # products, where nobody says how many
 
 
@@ -34,7 +36,7 @@ def load(
     """Load labelled images.
 
     Args:
-        source: `digits` (1797 of 8 x 8), `products` (rendered), or a folder: see `folders.read_folder`.
+        source: `digits` (1797 of 8 x 8), `products` or `shop` (rendered), or a folder: see `folders.read_folder`.
         size: side in pixels; 8 for digits and 32 for others where none is given.
         attributes: those to keep; all where none is named.
         count: how many products to render.
@@ -48,8 +50,8 @@ def load(
     """
     if str(source) == DIGITS:
         found = _digits(size)
-    elif str(source) == PRODUCTS:
-        found = render_products(count, size=size or 32, seed=seed)
+    elif str(source) in WORLDS:
+        found = render_products(count, size=size or 32, seed=seed, world=str(source))
     else:
         try:
             from agentkit_synthesis.images.folders import read_folder  # noqa: PLC0415  Pillow is of the extra
@@ -59,20 +61,21 @@ def load(
     return found.only(attributes) if attributes else found
 
 
-def render_products(count: int, *, size: int = 32, seed: int = 0) -> LabelledImages:
-    """Render random scenes of the product world, every attribute drawn evenly; all attributes of the renderer are labels."""
+def render_products(count: int, *, size: int = 32, seed: int = 0, world: str = PRODUCTS) -> LabelledImages:
+    """Render random scenes of a world, every attribute drawn evenly; all of the world's attributes are labels."""
+    drawn = WORLDS[world]
     pixels = np.empty((count, size, size, 3), np.uint8)
-    told = np.empty((count, len(ATTRIBUTES)), np.int64)
+    told = np.empty((count, len(drawn.attributes)), np.int64)
     for n in range(count):
-        scene = random_scene(np.random.default_rng((seed, n)))
+        scene = drawn.random_scene(np.random.default_rng((seed, n)))
         pixels[n] = draw(scene, size).pixels
-        told[n] = [ATTRIBUTES[name].index(value) for name, value in labels(scene).items()]
+        told[n] = [drawn.attributes[name].index(value) for name, value in drawn.labels(scene).items()]
     return LabelledImages(
         pixels=pixels,
-        labels={name: told[:, n] for n, name in enumerate(ATTRIBUTES)},
-        values=dict(ATTRIBUTES),
-        names=tuple(f"{PRODUCTS}/{seed}/{n}" for n in range(count)),
-        source=PRODUCTS,
+        labels={name: told[:, n] for n, name in enumerate(drawn.attributes)},
+        values=dict(drawn.attributes),
+        names=tuple(f"{world}/{seed}/{n}" for n in range(count)),
+        source=world,
     )
 
 

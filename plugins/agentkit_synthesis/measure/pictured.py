@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from agentkit.errors import InvalidParams
 from agentkit_synthesis.images.labelled import LabelledImages, split
-from agentkit_synthesis.images.sources import DIGITS, PRODUCTS, load
+from agentkit_synthesis.images.sources import DIGITS, NAMED, load
 from agentkit_synthesis.measure.cells import Cell
 from agentkit_synthesis.measure.params import MeasureParams
 
@@ -71,7 +71,7 @@ def read_images(params: MeasureParams) -> Images:
     """
     if params.against is None:
         raise InvalidParams(
-            "/against: images are measured against real ones; name digits, products, or a folder of them"
+            "/against: images are measured against real ones; name digits, products, shop, or a folder of them"
         )
     real = _read(params.against, "/against", params.size)
     made = _read(str(params.data), "/data", real.size)
@@ -96,7 +96,7 @@ def read_images(params: MeasureParams) -> Images:
 
 
 def _read(source: str, pointer: str, size: int | None) -> LabelledImages:
-    known = source in (DIGITS, PRODUCTS)
+    known = source in NAMED
     try:
         return load(source if known else Path(source), size=None if source == DIGITS else size)
     except InvalidParams as error:

@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from agentkit.errors import InvalidParams
 from agentkit.jobs import JobContext
 from agentkit_synthesis.images.labelled import LabelledImages
-from agentkit_synthesis.images.sources import DIGITS, PRODUCTS, load
+from agentkit_synthesis.images.sources import DIGITS, NAMED, load
 from agentkit_synthesis.quality.balance import balance
 from agentkit_synthesis.quality.duplicates import exact_duplicates
 from agentkit_synthesis.quality.folders import Dataset
@@ -108,7 +108,7 @@ def _shared(pictures: Sequence[Picture], hashes: array[int]) -> dict[str, Any]:
 def _real(params: ReportParams, side: int) -> LabelledImages | None:
     if params.against is None:
         return None
-    known = str(params.against) in (DIGITS, PRODUCTS)
+    known = str(params.against) in NAMED
     source = str(params.against) if known else params.against
     try:
         found = load(source, size=None if str(source) == DIGITS else side)
