@@ -99,7 +99,8 @@ class Agent:
         if isinstance(self._engine, Engine):
             return self._engine
         engine = self.settings.engine
-        return open_engine(engine if self._engine is None else replace(engine, model=self._engine))
+        wanted = engine if self._engine is None else replace(engine, model=self._engine)
+        return open_engine(wanted, self.settings.extensions)
 
     @cached_property
     def tools(self) -> Registry:
@@ -171,7 +172,7 @@ class Agent:
         refuse_unsupported(wanted, self.engine.capabilities)
         ids = RunIds(_new_id(), thread_id or _new_id())
         instructions = default_system(self.engine) if self.system is None else self.system
-        state = first_state(wanted, ids.run_id, instructions)
+        state = first_state(wanted, ids.run_id, instructions, allow_hosts=self.settings.policy.allow_hosts)
         with self.store.lease(ids.thread_id, ids.run_id) as epoch:
             if thread_id is not None:
                 self._leave_last_run(state, ids)

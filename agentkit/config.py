@@ -35,6 +35,9 @@ class EngineSettings:
     cache_mb: int = 256  # RAM for what was read and no longer fits into the context; 0: read it again
     cache_dir: str | None = None  # a folder for what does not fit there either; kept between processes
     adapters: tuple[str, ...] = ()  # LoRA files, each NAME=FILE
+    mmproj: str | None = (
+        None  # the file that a model sees or hears with, or its hf: name; None: the one beside the model
+    )
     temperature: float = 0.0
     seed: int = 0
     offline: bool = False  # never download
@@ -208,8 +211,7 @@ def load(
         ConfigError: a file cannot be read, a key is unknown, or a value does not fit.
     """
     settings, origins = Settings(), {}
-    cwd = cwd or Path.cwd()
-    project = find_project_file(cwd)
+    project = find_project_file(cwd or Path.cwd())
     for origin, where, key, value in _sources(flags or {}, project, environ):
         changed = _set(settings, key, value, where)
         if project is not None and origin == str(project):

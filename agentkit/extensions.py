@@ -7,6 +7,7 @@ Finding reads metadata only and runs nothing. Loading imports one extension; a f
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,7 @@ from typing import Any
 
 from agentkit.config import ExtensionSettings, Settings, section
 from agentkit.errors import DuplicateExtension, ExtensionError, MissingDependency
-from agentkit.protocols import Tool
+from agentkit.protocols import Eye, Tool
 
 GROUPS = ("agentkit.plugins", "agentkit.planners", "agentkit.heuristics", "agentkit.prompts", "agentkit.commands")
 OWN = "agentkit-local"
@@ -27,11 +28,25 @@ _TYPES = frozenset({"object", "array", "string", "number", "integer", "boolean",
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EyeOffer:
+    """An eye for one language model, not yet opened.
+
+    Attributes:
+        model: SHA-256 of the model's file (`Capabilities.fingerprint`), in hexadecimal.
+        make: opens it; called once, when the first picture comes.
+    """
+
+    model: str
+    make: Callable[[], Eye]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plugin:
     """What one plugin contributes: a value, no hooks."""
 
     name: str
     tools: Callable[[], tuple[Tool, ...]] = tuple  # called when tools are needed; may import
+    eyes: Callable[[], tuple[EyeOffer, ...]] = tuple  # called when a local model is opened; must be quick
     settings: type[Any] | None = None  # a frozen dataclass: the section `plugins.<name>`
     needs: tuple[str, ...] = ()  # importable modules without which it cannot work
     extra: str = ""  # the extra of agentkit-local that brings them
@@ -187,6 +202,38 @@ def load_tools(settings: Settings) -> tuple[list[Tool], list[Broken]]:
             continue
         tools |= offered
     return list(tools.values()), broken
+
+
+def find_eye(settings: ExtensionSettings, model: str) -> Callable[[], Eye] | None:
+    """Return what opens an eye for the model of that fingerprint; None where no plugin offers one.
+
+    A plugin that fails here offers none, and a line of the log says so. Opening the eye raises `ExtensionError` that says
+    whose fault it is.
+    """
+    plugins, _ = load_plugins(settings)
+    found = installed("agentkit.plugins")
+    for name in sorted(plugins, key=lambda name: found[name].dist != OWN):
+        who = f"plugin '{name}' from {found[name].dist}"
+        try:
+            offers = in_time(partial(_eyes_of, plugins[name]), settings.import_s, f"{who} cannot say which eyes it has")
+        except ExtensionError as error:
+            logging.getLogger(__name__).warning("%s; going on without it", error)
+            continue
+        for offer in offers:
+            if isinstance(offer, EyeOffer) and offer.model == model:
+                return partial(_opened_eye, offer, settings.import_s, f"{who} cannot open its eye")
+    return None
+
+
+def _eyes_of(plugin: Plugin) -> list[Any]:
+    return list(plugin.eyes())
+
+
+def _opened_eye(offer: EyeOffer, seconds: float, what: str) -> Eye:
+    eye = in_time(offer.make, seconds, what)
+    if not isinstance(eye, Eye):
+        raise ExtensionError(f"{what}: {type(eye).__name__} is no Eye; it must have fingerprint, reads_words and see")
+    return eye
 
 
 def _tools_of(plugin: Plugin) -> list[Any]:

@@ -11,8 +11,21 @@ from typing import cast
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
+from agentkit.media import block_of, is_media
 from agentkit.protocols import MessageMeta
-from agentkit.types import Failed, Outcome, Step, StepKind, Task, TextPart, ToolCall, ToolSpec, Trust
+from agentkit.types import (
+    AudioPart,
+    Failed,
+    ImagePart,
+    Outcome,
+    Step,
+    StepKind,
+    Task,
+    TextPart,
+    ToolCall,
+    ToolSpec,
+    Trust,
+)
 
 KEY = "agentkit"
 
@@ -33,14 +46,24 @@ def system_message(text: str) -> SystemMessage:
 
 
 def user_message(task: Task) -> HumanMessage:
-    """Return the task's text parts as one turn; untrusted if any part is a stranger's, but what is the user's stays so."""
+    """Return the task's texts, pictures and sounds as one turn, in their order.
+
+    It is untrusted if any part is a stranger's, but what is the user's stays so. Pictures and sounds must have been kept
+    (`agentkit.media.kept`).
+    """
     stranger = next((part for part in task.parts if part.provenance.trust is Trust.UNTRUSTED), None)
     known: MessageMeta = {"source": "user", "trust": "trusted"}
     if stranger is not None:
         texts = [part for part in task.parts if isinstance(part, TextPart)]
         own = [part.text for part in texts if part.provenance.trust is Trust.TRUSTED]
         known = {"source": stranger.provenance.source, "trust": "untrusted", "own": own}
-    return HumanMessage(content=task.text, additional_kwargs=with_meta(known))
+    blocks = [
+        {"type": "text", "text": part.text} if isinstance(part, TextPart) else block_of(part)
+        for part in task.parts
+        if isinstance(part, TextPart | ImagePart | AudioPart)
+    ]
+    is_text = all(block["type"] == "text" for block in blocks)
+    return HumanMessage(content=task.text if is_text else list(blocks), additional_kwargs=with_meta(known))
 
 
 def own_words(message: BaseMessage) -> list[str]:
@@ -52,10 +75,24 @@ def own_words(message: BaseMessage) -> list[str]:
     if known.get("trust") == "untrusted":
         return list(known.get("own", ())) if isinstance(message, HumanMessage) else []
     if isinstance(message, HumanMessage) or (isinstance(message, SystemMessage) and not known.get("kind")):
-        content = message.content
-        blocks = [content] if isinstance(content, str) else content
-        return ["\n".join(block if isinstance(block, str) else str(block.get("text", "")) for block in blocks)]
+        return [words_of(message)]
     return []
+
+
+def words_of(message: BaseMessage) -> str:
+    """Return the texts of a message, each a line; what else it holds has none."""
+    if isinstance(message.content, str):
+        return message.content
+    texts = (block if isinstance(block, str) else block.get("text") for block in message.content)
+    return "\n".join(str(text) for text in texts if text is not None)
+
+
+def media_of(message: BaseMessage) -> list[str]:
+    """Return what people call the pictures and sounds of a message, in their order."""
+    if isinstance(message.content, str):
+        return []
+    blocks = (block for block in message.content if isinstance(block, dict) and is_media(block))
+    return [str(block.get("extras", {}).get("source") or block["type"]) for block in blocks]
 
 
 def is_tainted(messages: Iterable[BaseMessage]) -> bool:

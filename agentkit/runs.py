@@ -20,6 +20,7 @@ from agentkit.errors import (
     UsageError,
 )
 from agentkit.events import Event
+from agentkit.media import MAX_BYTES, fetched, kept
 from agentkit.protocols import CancelFlag, Capabilities, Engine
 from agentkit.types import (
     AudioPart,
@@ -58,12 +59,22 @@ class RunIds:
         }
 
 
-def first_state(task: Task, run_id: str, instructions: str) -> dict[str, Any]:
-    """Return the state a run starts from, with the task as the thread's newest turn."""
+def first_state(task: Task, run_id: str, instructions: str, *, allow_hosts: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the state a run starts from, with the task as the thread's newest turn; its files are read.
+
+    Args:
+        task: what to do.
+        run_id: the run's.
+        instructions: of the model; none where empty.
+        allow_hosts: private hosts that a picture's URL may lead to.
+
+    Raises:
+        UsageError: a file or a URL cannot be read, or is not what it is given as.
+    """
     from agentkit.graph import fresh_run  # noqa: PLC0415  LangGraph: most of a second to import
     from agentkit.messages import system_message, user_message  # noqa: PLC0415
 
-    task = replace(task, parts=tuple(_read_part(part) for part in task.parts))
+    task = replace(task, parts=tuple(_read_part(part, allow_hosts) for part in task.parts))
     state: dict[str, Any] = dict(fresh_run(run_id, {"check": task.check, "output_schema": task.output_schema}))
     state["messages"] = [user_message(task)]
     if instructions:
@@ -218,8 +229,12 @@ class Listener:
         return self.error is not None or any(flag.is_set() for flag in self._cancels)
 
 
-def _read_part(part: Part) -> Part:
-    """Return a part with the text of its file in it; what is left out is said."""
+def _read_part(part: Part, allow_hosts: Sequence[str]) -> Part:
+    """Return a part with the text of its file in it, what is left out being said; pictures and sounds are kept."""
+    if isinstance(part, ImagePart) and part.url is not None:
+        part = fetched(part, _fetch(part.url, allow_hosts))
+    if isinstance(part, ImagePart | AudioPart):
+        return kept(part)
     if not isinstance(part, FilePart):
         return part
     try:
@@ -233,12 +248,32 @@ def _read_part(part: Part) -> Part:
     return TextPart(text=f"{part.path}:\n{text}", provenance=source)
 
 
+def _fetch(url: str, allow_hosts: Sequence[str]) -> bytes:
+    """Return what is at a picture's URL.
+
+    Raises:
+        UsageError: it cannot be had, or is too large.
+    """
+    from agentkit.fetching import NotFetched, fetch  # noqa: PLC0415  httpx: 0.1 s
+
+    found = fetch(url, allow_hosts=allow_hosts, max_bytes=MAX_BYTES, accept="image/*,*/*;q=0.1")
+    if isinstance(found, NotFetched):
+        raise UsageError(found.text)
+    if found.status >= 400:
+        raise UsageError(f"{url}: the server answered {found.status} {found.reason}; check the address")
+    if not found.whole:
+        raise UsageError(f"{url}: larger than {MAX_BYTES >> 20} MiB; give a smaller picture")
+    return found.data
+
+
 def row_of(
     state: Mapping[str, Any], able: Capabilities, tools: Sequence[ToolSpec], planner: str, settings: Settings
 ) -> dict[str, Any]:
     """Return a run's row: everything needed to say later what produced it."""
+    from agentkit.messages import words_of  # noqa: PLC0415
+
     return {
-        "task": str(state["messages"][-1].content),
+        "task": words_of(state["messages"][-1]),
         "start": start_of(state),
         "model": able.model,
         "model_sha256": able.fingerprint,

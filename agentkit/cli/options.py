@@ -9,6 +9,9 @@ from typing import Any, TypeVar
 
 import click
 
+from agentkit.errors import UsageError
+from agentkit.types import ImagePart
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -112,6 +115,27 @@ def agent_options(command: F) -> F:
         wrapped = option(wrapped)
     wrapped.__click_params__ = [*getattr(command, "__click_params__", []), *wrapped.__click_params__]
     return wrapped  # type: ignore[no-any-return]
+
+
+def image_part(text: str, folder: Path | None = None) -> ImagePart:
+    """Return the picture of a path or a URL; a path begins in `folder`, or here.
+
+    Raises:
+        UsageError: there is no such file, or it is none of a picture.
+    """
+    from agentkit.media import mime_type
+
+    if text.startswith(("http://", "https://")):
+        return ImagePart(url=text)
+    path = (folder or Path()) / Path(text).expanduser()
+    try:
+        with path.open("rb") as file:
+            kind = mime_type(file.read(64))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{text}: cannot be read ({getattr(error, 'strerror', error)}); check the path") from error
+    if kind is None or not kind.startswith("image/"):
+        raise UsageError(f"{text}: not a picture; give a PNG, a JPEG or another file of an image")
+    return ImagePart(path=path)
 
 
 def checked(flags: AgentFlags) -> AgentFlags:

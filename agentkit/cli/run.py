@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agentkit.cli.group import HELP_NAMES, terminals
-from agentkit.cli.options import AgentFlags, agent_options
+from agentkit.cli.options import AgentFlags, agent_options, image_part
 from agentkit.errors import Cancelled, UsageError
+from agentkit.types import TextPart
 
 if TYPE_CHECKING:
     from agentkit.agent import Agent
     from agentkit.cli.interrupts import Interrupts
-    from agentkit.types import RunResult, Task
+    from agentkit.types import Part, RunResult, Task
 
 
 @click.command(context_settings=HELP_NAMES)
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     metavar="COMMAND",
     help="A shell command that reads the answer and must exit 0 for the task to count as done.",
 )
+@click.option("--image", "images", metavar="FILE", multiple=True, help="A picture of the task, or its URL; repeatable.")
 @click.option("--schema", metavar="FILE", help="A JSON Schema; the answer is data of that shape.")
 @agent_options
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
@@ -45,6 +47,7 @@ def command(
     form: str,
     as_json: bool,
     check: str | None,
+    images: tuple[str, ...],
     schema: str | None,
     quiet: bool,
     flags: AgentFlags,
@@ -58,15 +61,17 @@ def command(
     \b
     agentkit run "What is 15% of 200?"
     agentkit run "add up the numbers in numbers.txt" --json
+    agentkit run "what colour is the shoe?" --image shoe.jpg
     git diff | agentkit run -f - --max-turns 5 --timeout 60
     agentkit run "make the tests pass" --check "pytest -q" --allow-tool write_file
     """
     form = "json" if as_json else form
     words = None if flags.resume else read_task(task, file)
-    if flags.resume and (task or file):
+    if flags.resume and (task or file or images):
         raise click.UsageError("--resume finishes the task that the run was given; leave the new one out")
     interactive = terminals(sys.stdin, sys.stderr) and flags.on_approval is None and form == "text"
-    return _run(flags, words, check, schema, form, quiet=quiet, interactive=interactive)
+    parts: tuple[Part, ...] = () if words is None else (TextPart(text=words), *map(image_part, images))
+    return _run(flags, parts, check, schema, form, quiet=quiet, interactive=interactive)
 
 
 def read_task(task: str | None, file: str | None) -> str:
@@ -120,7 +125,7 @@ def _read_schema(name: str) -> dict[str, Any]:
 
 def _run(
     flags: AgentFlags,
-    words: str | None,
+    parts: tuple[Part, ...],
     check: str | None,
     schema: str | None,
     form: str,
@@ -132,7 +137,7 @@ def _run(
     from agentkit.cli.output import keep_stdout
     from agentkit.cli.session import Asker, open_agent, settings_for
     from agentkit.cli.watch import listener
-    from agentkit.types import Task, TextPart
+    from agentkit.types import Task
 
     keep_stdout()
     output_schema = _read_schema(schema) if schema else None
@@ -141,7 +146,7 @@ def _run(
     ask = Asker(lambda: interrupts) if interactive else None
     listens = listener(form, quiet=quiet)
     with open_agent(flags, settings, ask=ask) as agent, interrupts:
-        task = Task(parts=(TextPart(text=words),), check=check, output_schema=output_schema) if words else None
+        task = Task(parts=parts, check=check, output_schema=output_schema) if parts else None
         try:
             result = _drive(agent, flags, task, listens, interrupts)
         except (Cancelled, KeyboardInterrupt) as error:

@@ -5,22 +5,25 @@ Nothing heavy is imported before a model is opened.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentkit.errors import ModelError
 
 if TYPE_CHECKING:
-    from agentkit.config import EngineSettings
+    from agentkit.config import EngineSettings, ExtensionSettings
     from agentkit.protocols import Engine
 
 __all__ = ["open_engine"]
 
 
-def open_engine(settings: EngineSettings) -> Engine:
+def open_engine(settings: EngineSettings, extensions: ExtensionSettings | None = None) -> Engine:
     """Return the engine that `settings` name; the caller closes it.
 
-    A local model is loaded once a process for the same file and parameters, and shared.
+    A local model is loaded once a process for the same file and parameters, and shared. Where it has no eyes of its own,
+    the plugins that `extensions` allow (None: all) are asked for some.
 
     Raises:
         ModelError: the model cannot be had or loaded.
@@ -39,11 +42,14 @@ def open_engine(settings: EngineSettings) -> Engine:
             str(found.url), model=settings.remote_model, context=settings.context, timeout_s=settings.timeout_s
         )
     path = _path(found.path, settings.model)
+    mmproj = None if settings.mmproj is None else resolve(settings.mmproj, offline=settings.offline).path
     if settings.trial and not path.is_relative_to(WEIGHTS):
         from agentkit.engine.trial import try_model  # noqa: PLC0415
 
-        try_model(path, settings)
+        try_model(path, replace(settings, mmproj=None if mmproj is None else str(mmproj)))
+    from agentkit.config import ExtensionSettings  # noqa: PLC0415
     from agentkit.engine.llama import LlamaEngine  # noqa: PLC0415  llama.cpp: 0.3 s
+    from agentkit.extensions import find_eye  # noqa: PLC0415
 
     return LlamaEngine(
         path,
@@ -55,6 +61,8 @@ def open_engine(settings: EngineSettings) -> Engine:
         cache_mb=settings.cache_mb,
         cache_dir=settings.cache_dir,
         adapters=dict(_named(adapter) for adapter in settings.adapters),
+        mmproj=mmproj,
+        find_eye=partial(find_eye, extensions or ExtensionSettings()),
     )
 
 

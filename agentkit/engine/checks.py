@@ -10,14 +10,13 @@ from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from agentkit.errors import Cancelled, CannotEnforce, DeadlineExceeded, UnsupportedPart
+from agentkit.media import AUDIO, IMAGES
 from agentkit.protocols import Capabilities, Request
 from agentkit.types import StepKind
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
-_IMAGES = {"image", "image_url", "input_image"}
-_AUDIO = {"audio", "input_audio"}
 TEXT_KINDS: tuple[StepKind, ...] = ("final", "ask", "decline")
 
 
@@ -33,7 +32,7 @@ def refuse_parts(request: Request, capabilities: Capabilities) -> None:
     """Raise `UnsupportedPart` for a picture, sound or file that the model cannot take."""
     for message in request.messages:
         for kind in block_kinds(message):
-            if kind == "text" or (kind in _IMAGES and capabilities.images) or (kind in _AUDIO and capabilities.audio):
+            if kind == "text" or (kind in IMAGES and capabilities.images) or (kind in AUDIO and capabilities.audio):
                 continue
             raise UnsupportedPart(f"{capabilities.model} takes no part of type '{kind}'; use a model that does")
 

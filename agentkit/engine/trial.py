@@ -23,6 +23,7 @@ from typing import IO, Any
 from agentkit.config import EngineSettings, cache_dir
 from agentkit.engine.children import environment
 from agentkit.errors import ModelError, ModelFileError
+from agentkit.models.mmproj import beside
 
 MODULE = "agentkit.engine.llama.trial"
 TIMEOUT_S = 900.0  # a big model on a slow disk takes minutes
@@ -69,7 +70,17 @@ def fingerprint(path: Path, settings: EngineSettings) -> str:
         head = file.read(_END)
         file.seek(max(0, status.st_size - _END))
         tail = file.read(_END)
-    how = (status.st_size, status.st_mtime_ns, settings.context, settings.gpu_layers, settings.dialect, settings.live)
+    how: tuple[Any, ...] = (
+        status.st_size,
+        status.st_mtime_ns,
+        settings.context,
+        settings.gpu_layers,
+        settings.dialect,
+        settings.live,
+    )
+    eyes = Path(settings.mmproj) if settings.mmproj is not None else beside(path)
+    if eyes is not None:
+        how += (str(eyes), eyes.stat().st_size, eyes.stat().st_mtime_ns)
     loaded_by = (version("agentkit-local"), version("llama-cpp-python"))
     told = repr((how, loaded_by)).encode() + hashlib.sha256(head).digest() + hashlib.sha256(tail).digest()
     return hashlib.sha256(told).hexdigest()[:32]
@@ -80,7 +91,7 @@ def _child(
 ) -> tuple[int | None, dict[str, Any]]:
     """Return how the child ended, None where it had to be ended, and what it answered."""
     how = {"context": settings.context, "gpu_layers": settings.gpu_layers, "dialect": settings.dialect}
-    how |= {"threads": settings.threads, "live": settings.live}
+    how |= {"threads": settings.threads, "live": settings.live, "mmproj": settings.mmproj}
     process = subprocess.Popen(
         [sys.executable, "-m", MODULE, os.fsencode(path), json.dumps(how)],
         stdin=subprocess.DEVNULL,

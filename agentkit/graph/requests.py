@@ -16,7 +16,7 @@ from agentkit.errors import ContextFull
 from agentkit.graph.context import RunContext
 from agentkit.graph.state import RunState
 from agentkit.guards import working_tokens
-from agentkit.messages import meta, note_message
+from agentkit.messages import media_of, meta, note_message, words_of
 from agentkit.protocols import Request, Sampling
 from agentkit.tools import rank, shortlist, without_idle_jobs
 from agentkit.tools.paging import NAME as READ_RESULT
@@ -98,7 +98,7 @@ def prior(messages: Sequence[BaseMessage], specs: Sequence[ToolSpec], weight: fl
 
 def last_words(messages: Sequence[BaseMessage]) -> str:
     """Return what the user said last."""
-    return next((str(m.content) for m in reversed(messages) if isinstance(m, HumanMessage)), "")
+    return next((words_of(m) for m in reversed(messages) if isinstance(m, HumanMessage)), "")
 
 
 def fit(state: RunState, context: RunContext) -> tuple[list[AnyMessage | RemoveMessage], int]:
@@ -191,9 +191,10 @@ def _is_instruction(message: BaseMessage) -> bool:
 
 def _line(message: BaseMessage) -> str:
     """Return what the summary says of a message; nothing of calls, results and nudges."""
-    text = str(message.content)
+    text = words_of(message)
     if meta(message).get("kind") == "note":
         return text.removeprefix(_EARLIER)
+    text += "".join(f" [{name}]" for name in media_of(message))  # what was shown is no longer seen
     if not text or not isinstance(message, HumanMessage | AIMessage):
         return ""
     return f"{'User:' if isinstance(message, HumanMessage) else 'Answer:'} {text[:160]}"

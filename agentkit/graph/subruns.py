@@ -22,7 +22,7 @@ from langgraph.types import Command
 from agentkit.errors import AgentkitError, Cancelled
 from agentkit.graph.context import RunContext, add_usage
 from agentkit.graph.state import CallState, RunState, fresh_run
-from agentkit.messages import is_tainted, meta, own_words, with_meta
+from agentkit.messages import is_tainted, meta, own_words, with_meta, words_of
 from agentkit.protocols import CancelFlag, MessageMeta, Tool
 from agentkit.tools import Registry
 from agentkit.tools.delegating import NAME, delegate
@@ -259,7 +259,7 @@ def _ancestors(state: RunState, context: RunContext) -> tuple[str, ...]:
     """Return the goals on the way here: the user's task, and those of the sub-runs in between."""
     if context.goals:
         return context.goals
-    task = next((str(m.content) for m in reversed(state["messages"]) if isinstance(m, HumanMessage)), "")
+    task = next((words_of(m) for m in reversed(state["messages"]) if isinstance(m, HumanMessage)), "")
     return (task,)
 
 

@@ -57,10 +57,7 @@ class GGUFInfo:
         stated = self.path.resolve()
         if len(self.files) == 1 and stated.parent.name == "blobs" and _SHA256.fullmatch(stated.name):
             return stated.name
-        try:
-            return _sha256(tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in self.files))
-        except OSError as error:
-            raise ModelFileError(f"{self.path}: cannot be read ({error.strerror}); check the file") from error
+        return sha256_of(*self.files)
 
 
 def inspect(path: Path | str) -> GGUFInfo:
@@ -104,6 +101,18 @@ def inspect(path: Path | str) -> GGUFInfo:
         tensors=tuple(tensors),
         metadata=MappingProxyType(dict(metadata)),
     )
+
+
+def sha256_of(*files: Path) -> str:
+    """Return the SHA-256 of files in their order, read once a process as long as they do not change.
+
+    Raises:
+        ModelFileError: one cannot be read.
+    """
+    try:
+        return _sha256(tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files))
+    except OSError as error:
+        raise ModelFileError(f"{files[0]}: cannot be read ({error.strerror}); check the file") from error
 
 
 def first_shard(name: str) -> str:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, runtime_checkabl
 from agentkit.types import Assurance, Grounding, JsonSchema, Step, ToolSpec, Usage
 
 if TYPE_CHECKING:
+    import numpy as np
     from langchain_core.messages import BaseMessage
+    from numpy.typing import NDArray
 
 
 class MessageMeta(TypedDict, total=False):
@@ -152,6 +154,35 @@ class Capabilities:
     audio: bool = False
     adapters: tuple[str, ...] = ()
     tool_prior_weight: float = 0.0  # how much the lexical ranker adds to log P(tool); fitted per model
+
+
+@runtime_checkable
+class Eye(Protocol):
+    """Turns a picture into rows that a language model reads as if they were embeddings of tokens."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of its weights and of what it does before and after them: equal ones give equal rows."""
+        ...
+
+    @property
+    def reads_words(self) -> bool:
+        """Whether the rows depend on what is said beside the picture."""
+        ...
+
+    def see(self, image: bytes, words: str) -> NDArray[np.float32]:
+        """Return the rows of a picture, (n, width of the model's embeddings), n at least 1.
+
+        Callers take turns.
+
+        Args:
+            image: the file's bytes.
+            words: the text of the same message.
+
+        Raises:
+            UnsupportedPart: it is no picture, or one that cannot be shown.
+        """
+        ...
 
 
 @runtime_checkable

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -30,11 +30,13 @@ from agentkit.cli.options import AgentFlags
 from agentkit.cli.output import clean
 from agentkit.cli.repl import slash
 from agentkit.cli.repl.complete import Words, without_marks
+from agentkit.cli.repl.pictures import dropped
 from agentkit.cli.repl.screen import Screen
 from agentkit.cli.session import Asker, open_agent, run_for, settings_for, thread_for
 from agentkit.errors import AgentkitError
 from agentkit.protocols import Request
-from agentkit.types import RunResult
+from agentkit.runs import refuse_unsupported
+from agentkit.types import ImagePart, RunResult, Task, TextPart
 
 SHOWN_BEFORE = 3  # exchanges of an older conversation that are shown when it goes on
 _STYLE = Style.from_dict({"bottom-toolbar": "noreverse fg:ansibrightblack", "prompt": "bold"})
@@ -51,6 +53,7 @@ class Chat:
         self._ask = Asker(lambda: self._interrupts, before=self.screen.pause)
         self.agent = open_agent(flags, self.settings, ask=self._ask)
         self.thread_id = _new_id()
+        self.images: list[ImagePart] = []  # that go with the next message
 
     # ── what slash commands change ──
 
@@ -74,6 +77,17 @@ class Chat:
             self.console.print(Text(f"> {fold(str(run.get('task', '')), limit=400)}", style="dim"))
             self.console.print(Text(clean(str(run.get("answer") or "(unfinished)")), style="dim"))
 
+    def add_images(self, images: Sequence[ImagePart]) -> None:
+        """Have pictures go with the next message.
+
+        Raises:
+            UnsupportedPart: the model cannot see.
+        """
+        refuse_unsupported(Task(parts=(*images,)), self.agent.engine.capabilities)
+        self.images += images
+        for image in images:
+            self.console.print(Text(f"{clean(str(image.url or image.path))} goes with the next message", style="dim"))
+
     def new_thread(self) -> None:
         """Start a new conversation."""
         self.thread_id = _new_id()
@@ -91,7 +105,8 @@ class Chat:
 
     def say(self, text: str) -> None:
         """Give the agent a task in this conversation."""
-        task = without_marks(text, self.agent.workspace)
+        words = TextPart(text=without_marks(text, self.agent.workspace))
+        task, self.images = Task(parts=(words, *self.images)), []
         self._turn(lambda stop: self.agent.run(task, thread_id=self.thread_id, on_event=self.screen, cancel=stop.flag))
 
     def resume(self, run: str) -> None:
@@ -187,7 +202,11 @@ def _loop(talk: Chat) -> int:
         try:
             line = session.prompt([("class:prompt", "> ")]).strip()
             interrupted = interrupted and not line
-            if line.startswith("/") or line == "?":
+            images, rest = dropped(line)
+            if images and (not rest or talk.agent.engine.capabilities.images):
+                talk.add_images(images)
+                line = rest
+            if not images and (line.startswith("/") or line == "?"):
                 slash.dispatch(talk, line)
             elif line:
                 talk.say(line)

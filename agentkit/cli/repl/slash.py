@@ -15,6 +15,7 @@ from rich.text import Text
 
 from agentkit.cli.lines import call_text, fold
 from agentkit.cli.output import clean
+from agentkit.cli.repl.pictures import named
 from agentkit.cli.threads import ago
 from agentkit.cli.trees import last_plan, no_tree, planned_by, tree_of
 from agentkit.errors import UsageError
@@ -196,6 +197,16 @@ def _copy(chat: Chat, _: str) -> None:
     chat.console.print(Text("sent to the terminal's clipboard", style="dim"))
 
 
+def _image(chat: Chat, which: str) -> None:
+    if which == "-":
+        chat.images.clear()
+    elif which:
+        chat.add_images(named(which, chat.agent.workspace))
+        return
+    shown = [str(image.url or image.path) for image in chat.images]
+    chat.console.print(Text("\n".join(map(clean, shown)) or "no pictures go with the next message", style="dim"))
+
+
 def _resume(chat: Chat, run: str) -> None:
     if not run:
         raise UsageError("say which run, as in /resume 8c1e; `agentkit runs list` shows them")
@@ -229,6 +240,7 @@ COMMANDS: dict[str, Slash] = {
     "/mode": Slash("/mode [manual|auto|yolo]", "when calls are asked about", _mode),
     "/context": Slash("/context", "what fills the model's context", _context),
     "/threads": Slash("/threads [N]", "the last conversations, or go on with one", _threads),
+    "/image": Slash("/image [FILE|-]", "a picture for the next message, which ones there are, or none", _image),
     "/resume": Slash("/resume RUN", "finish a run that was stopped", _resume),
     "/show": Slash("/show [N]", "the whole result of a call", _show),
     "/plan": Slash("/plan [TURN]", "how the last step was chosen: what was searched, and why the winner won", _plan),

@@ -1,16 +1,17 @@
 """How model families write tools, steps and results, each behind one protocol.
 
 A dialect turns a request into prompt tokens and a grammar, and reads the decoded tokens back as a step.
-Data can never become control tokens, whatever it says. Dialects know a model's vocabulary and nothing
+Data can never become control tokens, whatever it says, nor can a picture. Dialects know a model's vocabulary and nothing
 else of it, so they work with any engine that has one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from agentkit.errors import UnsupportedPart
+from agentkit.media import is_media
 from agentkit.protocols import Delta, Ground, Request
 from agentkit.types import Step
 
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
     from agentkit.types import JsonSchema
 
-__all__ = ["Dialect", "Reader", "Vocabulary", "detect", "text_of"]
+__all__ = ["Dialect", "Look", "Reader", "Vocabulary", "detect", "pieces_of", "text_of", "unseen"]
+
+Block = Mapping[str, Any]  # LangChain's content block of a picture or a sound
+Look = Callable[[Block, str], Sequence[int]]  # the tokens of one, given the text of its message
 
 
 class Vocabulary(Protocol):
@@ -97,8 +101,8 @@ class Dialect(Protocol):
     end_id: int  # closes a step
     choices: frozenset[int]  # tokens that choose a kind of step or a tool
 
-    def prompt(self, request: Request) -> list[int]:
-        """Return the tokens up to where the model's step begins."""
+    def prompt(self, request: Request, look: Look) -> list[int]:
+        """Return the tokens up to where the model's step begins; `look` gives those of pictures and sounds."""
         ...
 
     def step(self, step: Step, request: Request) -> list[int]:
@@ -142,23 +146,50 @@ def detect(vocabulary: Vocabulary, wanted: str | None = None) -> Dialect:
     return chat_dialect(vocabulary, named)
 
 
+def pieces_of(message: BaseMessage) -> Iterator[str | Block]:
+    """Yield the texts of `message`, and the blocks of its pictures and sounds, in their order.
+
+    Texts that follow each other are one, each a line.
+
+    Raises:
+        UnsupportedPart: it holds something else as well.
+    """
+    blocks = [message.content] if isinstance(message.content, str) else message.content
+    texts: list[str] = []
+    for block in blocks:
+        if isinstance(block, str) or block.get("type") == "text":
+            texts.append(block if isinstance(block, str) else str(block.get("text", "")))
+            continue
+        if not is_media(block):
+            raise UnsupportedPart(
+                f"{message.type} message: this model cannot take a part of type '{block.get('type')}'; "
+                "describe it in words, or use a model that can"
+            )
+        if texts:
+            yield "\n".join(texts)
+            texts = []
+        yield block
+    if texts:
+        yield "\n".join(texts)
+
+
 def text_of(message: BaseMessage) -> str:
     """Return the words of `message`.
 
     Raises:
         UnsupportedPart: it holds something else as well.
     """
-    if isinstance(message.content, str):
-        return message.content
-    texts = []
-    for block in message.content:
-        if isinstance(block, str):
-            texts.append(block)
-        elif block.get("type") == "text":
-            texts.append(str(block.get("text", "")))
-        else:
+    pieces = list(pieces_of(message))
+    for piece in pieces:
+        if not isinstance(piece, str):
             raise UnsupportedPart(
-                f"{message.type} message: this model cannot take a part of type '{block.get('type')}'; "
-                "describe it in words, or use a model that can"
+                f"{message.type} message: a part of type '{piece.get('type')}' has a place in the user's messages only"
             )
-    return "\n".join(texts)
+    return "\n".join(str(piece) for piece in pieces)
+
+
+def unseen(block: Block, words: str) -> Sequence[int]:
+    """Refuse a picture or a sound: a `Look` of a model that has neither eyes nor ears."""
+    raise UnsupportedPart(
+        f"this model cannot take a part of type '{block.get('type')}'; describe it in words, or use a model that can"
+    )

@@ -14,7 +14,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
-from agentkit.engine.dialects import Vocabulary
+from agentkit.engine.dialects import Look, Vocabulary, unseen
 from agentkit.engine.dialects.arguments import ArgumentRules, declared_grounds
 from agentkit.engine.dialects.chat_contents import Controls
 from agentkit.engine.dialects.chat_families import Family, calls_text
@@ -73,15 +73,16 @@ class Chat:
         self._gap = self._find_gap()
         self._leads = self._find_lead(Step(kind="final", text=_SAID)), self._find_lead(_STEP)
 
-    def prompt(self, request: Request) -> list[int]:
+    def prompt(self, request: Request, look: Look = unseen) -> list[int]:
         """Return the tokens of the rendered template, up to where the model's words begin."""
         self._check_tools(request)
-        turns = turns_of(request.messages, request.tools, self._family, self._template)
+        marked, shown = self._controls.marked(request.messages, look)
+        turns = turns_of(marked, request.tools, self._family, self._template)
         tools = [] if self._family.is_told else [function_of(spec) for spec in request.tools]
         thinks = request.thinking > 0
         header = "" if thinks else self._template.header
         tokens = self._controls.tokens(
-            [turns, tools], lambda given: self._template.render(*given, thinks=thinks) + header
+            [turns, tools], lambda given: self._template.render(*given, thinks=thinks) + header, shown
         )
         if self._vocabulary.adds_bos and tokens[:1] != [self._vocabulary.bos_id]:
             tokens.insert(0, self._vocabulary.bos_id)

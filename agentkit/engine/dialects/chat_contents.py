@@ -1,24 +1,38 @@
 """Control tokens, and contents that can never become one, whatever they say and wherever a template puts them.
 
 The text of a control token in a content is split by a character that means nothing, and so is a content's edge
-that the template's own text next to it could make one of; the parts are tokenised apart.
+that the template's own text next to it could make one of; the parts are tokenised apart. A picture is another such
+character while the template renders, and its tokens take that place.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
-from agentkit.engine.dialects import Vocabulary
+from langchain_core.messages import BaseMessage, HumanMessage
+
+from agentkit.engine.dialects import Look, Vocabulary, pieces_of
 from agentkit.engine.dialects.chat_template import as_json
 from agentkit.engine.grammar import lark_text
+from agentkit.errors import EngineError
+from agentkit.messages import words_of
 
-__all__ = ["Controls"]
+__all__ = ["Controls", "Shown"]
 
 _PRIVATE = range(0xF0000, 0xFFFFD)  # characters that mean nothing
 _FREE = frozenset({"content", "arguments"})  # may say anything; the other short texts are names and kinds
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The pictures of a conversation: the character that stands for each, and their tokens in order."""
+
+    mark: str = ""
+    tokens: tuple[Sequence[int], ...] = ()
 
 
 class Controls:
@@ -54,12 +68,38 @@ class Controls:
         """Return `text` without the spaces after control tokens."""
         return re.sub(rf"({self._pattern.pattern}) +", r"\1", text)
 
-    def tokens(self, contents: Any, render: Callable[[Any], str]) -> list[int]:
-        """Return the tokens of `render(contents)`; `contents` are JSON values."""
-        everything = as_json(contents)
-        splitter = next(chr(code) for code in _PRIVATE if chr(code) not in everything)
+    def marked(self, messages: Sequence[BaseMessage], look: Look) -> tuple[list[BaseMessage], Shown]:
+        """Return `messages` with a mark on a line of its own for each picture or sound, and what the marks stand for."""
+        pieces = [list(pieces_of(message)) if isinstance(message, HumanMessage) else [] for message in messages]
+        if all(isinstance(piece, str) for said in pieces for piece in said):
+            return list(messages), Shown()
+        mark = _unused("".join(words_of(message) for message in messages))
+        found: list[BaseMessage] = []
+        tokens: list[Sequence[int]] = []
+        for message, said in zip(messages, pieces, strict=True):
+            media = [piece for piece in said if not isinstance(piece, str)]
+            tokens += [look(piece, words_of(message)) for piece in media]
+            text = "\n".join(piece if isinstance(piece, str) else mark for piece in said)
+            found.append(message.model_copy(update={"content": text}) if media else message)
+        return found, Shown(mark, tuple(tokens))
+
+    def tokens(self, contents: Any, render: Callable[[Any], str], shown: Shown = Shown()) -> list[int]:
+        """Return the tokens of `render(contents)`; `contents` are JSON values, with the marks of `shown` in them.
+
+        Raises:
+            EngineError: the template leaves out a picture, or repeats one.
+        """
+        splitter = _unused(as_json(contents))
         text = render(self._guarded(contents, splitter))
-        return [token for part in text.split(splitter) for token in self._vocabulary.tokenise(part, special=True)]
+        if shown.mark and text.count(shown.mark) != len(shown.tokens):
+            raise EngineError("the model's chat template has no place for pictures where they stand; leave them out")
+        found: list[int] = []
+        pictures = iter(shown.tokens)
+        for n, between in enumerate(text.split(shown.mark) if shown.mark else [text]):
+            found += next(pictures) if n else ()
+            for part in between.split(splitter):
+                found += self._vocabulary.tokenise(part, special=True)
+        return found
 
     def _guarded(self, value: Any, splitter: str, key: str = "") -> Any:
         """Return `value` with its texts split; `key` says what it is a part of."""
@@ -99,6 +139,11 @@ class Controls:
     @cached_property
     def _longest(self) -> int:
         return len(self._texts[0]) if self._texts else 0
+
+
+def _unused(text: str) -> str:
+    """Return a character that means nothing and is not in `text`."""
+    return next(chr(code) for code in _PRIVATE if chr(code) not in text)
 
 
 def _quoted(text: str) -> str:

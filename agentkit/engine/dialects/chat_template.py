@@ -67,6 +67,19 @@ class ChatTemplate:
         return self._render(turns, list(tools) or self._no_tools, asks=asks, thinks=thinks)
 
     @cached_property
+    def wants_parts(self) -> bool:
+        """Whether contents must be lists of typed parts, as in some templates of models that see."""
+        turn = {"role": "user", "content": _FIRST}
+
+        def shows(turn: Mapping[str, Any]) -> bool:
+            try:
+                return _FIRST in self._written([turn], None, asks=True, thinks=False)
+            except EngineError:
+                return False
+
+        return not shows(turn) and shows({**turn, "content": _parts(_FIRST)})
+
+    @cached_property
     def takes_system(self) -> bool:
         """Whether instructions have a place, and keep it when the conversation goes on."""
         turns = (("system", _THIRD), ("user", _FIRST), ("assistant", _SECOND), ("user", _FOURTH))
@@ -111,6 +124,16 @@ class ChatTemplate:
         asks: bool = True,
         thinks: bool = False,
     ) -> str:
+        if self.wants_parts:
+            turns = [
+                {**turn, "content": _parts(turn["content"])} if isinstance(turn.get("content"), str) else turn
+                for turn in turns
+            ]
+        return self._written(turns, tools, asks=asks, thinks=thinks)
+
+    def _written(
+        self, turns: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None, *, asks: bool, thinks: bool
+    ) -> str:
         try:
             return self._template.render(
                 messages=[dict(turn) for turn in turns],
@@ -139,6 +162,10 @@ class ChatTemplate:
             return False
         places = [text.find(content) for _, content in turns]
         return min(places) >= 0 and places == sorted(places)
+
+
+def _parts(text: str) -> list[dict[str, str]]:
+    return [{"type": "text", "text": text}]
 
 
 def as_json(value: Any, indent: int | None = None, **_: Any) -> str:

@@ -15,9 +15,8 @@ from types import MappingProxyType
 
 from langchain_core.messages import AIMessage, BaseMessage
 
-from agentkit.engine.dialects import text_of
 from agentkit.literals import pointed, spans
-from agentkit.messages import own_words
+from agentkit.messages import own_words, words_of
 
 __all__ = ["MAX_CHARS", "Sources", "Window", "newest", "runs", "sources_of", "window"]
 
@@ -138,7 +137,7 @@ def _names(text: str, room: int | None, *, quotes: bool) -> tuple[str, ...]:
 
 def _told(message: BaseMessage) -> Iterator[tuple[str, bool]]:
     """Yield a message's words, and whether they are the user's or configuration's; a nudge may quote anybody."""
-    whole, own = text_of(message), own_words(message)
+    whole, own = words_of(message), own_words(message)
     if own != [whole]:
         yield whole, False
     yield from ((text, True) for text in own)

@@ -85,6 +85,11 @@ def user(text: str) -> list[Piece]:
     return [control("user"), words(text), control("end")]
 
 
+def image() -> list[Piece]:
+    """Return what stands before and after a picture's latents, in a person's turn."""
+    return [control("image"), control("image_end")]
+
+
 def nudge(text: str) -> list[Piece]:
     """Return the framework's note to the model."""
     return [control("nudge"), words(text), control("end")]

@@ -12,13 +12,13 @@ from functools import partial
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
-from agentkit.engine.dialects import Vocabulary, plain, text_of
+from agentkit.engine.dialects import Look, Vocabulary, pieces_of, plain, text_of, unseen
 from agentkit.engine.dialects.arguments import ArgumentRules, text_terminal
 from agentkit.engine.dialects.grounding import Sources, sources_of
 from agentkit.engine.dialects.plain_read import PlainReader
 from agentkit.engine.grammar import json_rule
 from agentkit.errors import CannotEnforce, ModelFileError, UnsupportedPart
-from agentkit.messages import meta, step_of
+from agentkit.messages import meta, step_of, words_of
 from agentkit.protocols import Ground, Request
 from agentkit.types import JsonSchema, Step, ToolSpec
 
@@ -52,9 +52,9 @@ class Plain:
                     "build it again, or set engine.dialect"
                 )
 
-    def prompt(self, request: Request) -> list[int]:
+    def prompt(self, request: Request, look: Look = unseen) -> list[int]:
         """Return the tokens up to and including `<assistant>`."""
-        return self._conversation(request).tokens + self._tokens(plain.ask_for_step())
+        return self._conversation(request, look).tokens + self._tokens(plain.ask_for_step())
 
     def step(self, step: Step, request: Request) -> list[int]:
         """Return the tokens of `step`: its own if they read back as it, else as `plain/1` writes it."""
@@ -108,7 +108,7 @@ class Plain:
         """Return a reader for one step."""
         return PlainReader(self._vocabulary.pieces, _tool_tokens(request.tools), _results(request.messages))
 
-    def _conversation(self, request: Request) -> _Conversation:
+    def _conversation(self, request: Request, look: Look) -> _Conversation:
         messages = list(request.messages)
         done = _Conversation(self._tokens(plain.begin()))
         leading = 0
@@ -119,8 +119,22 @@ class Plain:
             done.tokens += self._tokens(plain.system(text))
         done.tokens += self._tokens(plain.tools(request.tools))
         for message in messages[leading:]:
-            done.tokens += self._turn(message, request.tools, done)
+            if isinstance(message, HumanMessage):
+                done.tokens += self._user(message, look)
+            else:
+                done.tokens += self._turn(message, request.tools, done)
         return done
+
+    def _user(self, message: HumanMessage, look: Look) -> list[int]:
+        said = words_of(message)
+        begin, end = self._tokens(plain.user(""))
+        before, after = self._tokens(plain.image())
+        tokens = [begin]
+        for piece in pieces_of(message):
+            tokens += (
+                self._vocabulary.tokenise(piece) if isinstance(piece, str) else [before, *look(piece, said), after]
+            )
+        return [*tokens, end]
 
     def _turn(self, message: BaseMessage, tools: Sequence[ToolSpec], done: _Conversation) -> list[int]:
         match message:
@@ -136,8 +150,6 @@ class Plain:
                 failed = message.status == "error"
                 read = meta(message).get("brief") or text
                 return self._tokens(plain.result(number, read, failed=failed, untrusted=untrusted))
-            case HumanMessage():
-                return self._tokens(plain.user(text_of(message)))
             case SystemMessage():
                 turn = plain.note if _kind(message) == "note" else plain.nudge
                 return self._tokens(turn(text_of(message)))

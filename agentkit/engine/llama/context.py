@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 
 from agentkit.engine.llama.library import C, abort_callback, logits_address, supports_gpu
 from agentkit.engine.llama.model import Model
-from agentkit.errors import EngineError, ModelError
+from agentkit.engine.llama.rows import Row, Span
+from agentkit.errors import EngineError, ModelError, UnsupportedPart
 
 __all__ = ["Aborted", "Context", "ContextOptions", "Logits", "NoRoom", "Part"]
 
@@ -47,7 +49,10 @@ class ContextOptions:
 
 
 class Part(NamedTuple):
-    """What one sequence reads in a batch: `tokens` after what it holds; `rows` are the indices with logits wanted."""
+    """What one sequence reads in a batch: `tokens` after what it holds; `rows` are the indices with logits wanted.
+
+    A batch holds tokens of the vocabulary, or `Row`s, but not both.
+    """
 
     sequence: int
     tokens: Sequence[int]
@@ -84,6 +89,16 @@ class Context:
         self._batch = _Batch(self.batch_tokens, self.size, all_out=options.embeddings)
         self._views: dict[int, Logits] = {}  # of rows, by address: making one takes longer than choosing a token
 
+    @cached_property
+    def _rows_batch(self) -> _RowsBatch:
+        """Made when the first picture comes: it has megabytes."""
+        return _RowsBatch(self.batch_tokens, self.size, self._model)
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens there are; ids beyond are `Row`s."""
+        return self._model.n_vocab
+
     def length(self, sequence: int) -> int:
         """Return how many tokens a sequence holds."""
         return self._held[sequence]
@@ -109,7 +124,11 @@ class Context:
             raise EngineError(
                 f"a batch of {total} tokens and {rows} rows; at most {self.batch_tokens}, {self.max_rows}"
             )
-        status = C.llama_decode(self._handle, self._batch.fill(parts, self._held))
+        if isinstance(parts[0].tokens[0], Row):
+            filled = self._rows_batch.fill(parts, self._held)
+        else:
+            filled = self._batch.fill(parts, self._held)
+        status = C.llama_decode(self._handle, filled)
         if status:
             self._undo(parts, status, total)
         found, start = [], 0
@@ -118,6 +137,36 @@ class Context:
             found.append([self._row(start + n) for n in wanted])
             start += len(tokens)
         return found
+
+    def decode_whole(self, part: Part, span: Span) -> None:
+        """Read a span that cannot be cut, alone; where that takes several batches, one after another.
+
+        Raises:
+            NoRoom, Aborted, EngineError: as `decode` does; the sequence is as it was.
+            UnsupportedPart: it has more rows than this model can read at once.
+        """
+        sequence, rows, first = part.sequence, span.rows, self._held[part.sequence]
+        count = len(rows.values)
+        if len(part.tokens) != rows.length:
+            raise EngineError("a piece of a picture cannot be read alone; go back to before it, or on to its end")
+        if count > self.batch_tokens and not (rows.causal and self.can_cut):
+            raise UnsupportedPart(
+                f"the picture has {count} rows, and {self._model.name} must read them at once: at most "
+                f"{self.batch_tokens} here; use a smaller picture"
+            )
+        if first + rows.length > self.size:
+            raise NoRoom
+        C.llama_set_causal_attn(self._handle, rows.causal)
+        try:
+            for at in range(0, count, self.batch_tokens):
+                filled = self._rows_batch.fill_span(sequence, span, at, first)
+                if status := C.llama_decode(self._handle, filled):
+                    if at:
+                        self.keep_first(sequence, first)
+                    self._undo([part], status, count)
+        finally:
+            C.llama_set_causal_attn(self._handle, True)
+        self._held[sequence] += rows.length
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Have `target`, which must hold nothing, hold the first `length` tokens of `source`: no cell is copied.
@@ -255,7 +304,7 @@ class _Batch:
         for sequence, tokens, rows in parts:
             end = at + len(tokens)
             first = held[sequence]
-            self._token[at:end] = tokens
+            self._put(at, end, tokens)
             self._position[at:end] = self._counting[first : first + len(tokens)]
             self._ids[at:end] = sequence
             self._output[at:end] = self._all_out
@@ -264,6 +313,53 @@ class _Batch:
             at = end
         self._batch.n_tokens = at
         return self._batch
+
+    def _put(self, at: int, end: int, tokens: Sequence[int]) -> None:
+        self._token[at:end] = tokens
+
+
+class _RowsBatch(_Batch):
+    """A `llama_batch` of embeddings instead of tokens."""
+
+    def __init__(self, room: int, size: int, model: Model) -> None:
+        super().__init__(room, size)
+        self._values = np.zeros((room, model.n_embd_input), np.float32)
+        self._batch.token, self._batch.embd = None, _pointer(self._values, ctypes.c_float)
+        self._dimensions = model.position_dimensions
+        self._positions = np.zeros(self._dimensions * room, np.int32)  # one dimension after another
+        self._batch.pos = _pointer(self._positions, C.llama_pos)
+
+    def fill(self, parts: Sequence[Part], held: Sequence[int]) -> Any:
+        """Return the batch of these parts, whose tokens are `Row`s."""
+        batch = super().fill(parts, held)
+        at = self._position[: batch.n_tokens]
+        self._lay_out(np.stack([at, at, at, np.zeros_like(at)])[: self._dimensions])
+        return batch
+
+    def fill_span(self, sequence: int, span: Span, at: int, first: int) -> Any:
+        """Return the batch of as many rows of a whole span, from row `at` on, as fit; `first` is its first position."""
+        rows = span.rows
+        some = slice(at, at + len(self._values))
+        count = len(rows.values[some])
+        self._values[:count] = rows.values[some]
+        self._ids[:count], self._output[:count] = sequence, 0
+        if rows.positions is None:
+            place = first + self._counting[some][:count]
+            self._lay_out(np.stack([place, place, place, np.zeros_like(place)])[: self._dimensions])
+        else:
+            moved = rows.positions[:, some] + first * np.array(rows.moves, np.int32)[:, np.newaxis]
+            self._lay_out(moved[: self._dimensions])
+        self._batch.n_tokens = count
+        return self._batch
+
+    def _lay_out(self, positions: NDArray[np.int32]) -> None:
+        self._positions[: positions.size] = positions.ravel()
+
+    def _put(self, at: int, end: int, tokens: Sequence[int]) -> None:
+        for place, token in enumerate(tokens, at):
+            if not isinstance(token, Row):
+                raise EngineError("tokens and rows in one batch; this is a defect of agentkit")
+            self._values[place] = token.span.rows.values[token.place]
 
 
 def _pointer(array: NDArray[Any], kind: Any) -> Any:

@@ -1,8 +1,8 @@
 """`LlamaEngine`: a GGUF as an `Engine`. Thread-safe: the work of all callers is done side by side, batch by batch.
 
 Guarantees: steps are decoded under their grammar (`enforced`); a model is loaded once a process for the same
-file and parameters, however many engines are opened on it, and freed with the last of them.
-Takes no images yet; they are refused.
+file and parameters, however many engines are opened on it, and freed with the last of them. Pictures and sounds
+are taken where there is something to see or hear them with (see `sight`), else refused.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from agentkit.engine.llama.loaded import Key, Loaded, join, leave
 from agentkit.engine.llama.schedule import Plan
 from agentkit.engine.llama.scoring import Scoring, score
 from agentkit.engine.llama.sessions import Session
+from agentkit.engine.llama.sight import FindEye, Sight
 from agentkit.engine.llama.work import Work
 from agentkit.errors import EngineError
-from agentkit.protocols import CancelFlag, Capabilities, Delta, Reply, Request, Score
+from agentkit.protocols import CancelFlag, Capabilities, Delta, Eye, Reply, Request, Score
 from agentkit.types import Step
 
 __all__ = ["EngineStats", "LlamaEngine"]
@@ -58,6 +59,9 @@ class LlamaEngine:
         cache_dir: Path | str | None = None,
         adapters: Mapping[str, Path | str] | None = None,
         exact: bool = False,
+        mmproj: Path | str | None = None,
+        eye: Eye | None = None,
+        find_eye: FindEye | None = None,
     ) -> None:
         """Load the model, or join those who have it loaded.
 
@@ -73,6 +77,9 @@ class LlamaEngine:
             adapters: LoRA files by the names that requests use.
             exact: log-probabilities do not depend on what else is read at the time, to 1e-4 for float weights; what is
                 held takes twice the memory.
+            mmproj: the file with the model's eyes and ears; None: the one beside `path`, if there is exactly one.
+            eye: sees instead of it.
+            find_eye: asked for one by the model's fingerprint, where there is neither.
 
         Raises:
             ModelNotFound, ModelFileError, ModelError: it cannot be had, read or loaded.
@@ -85,6 +92,7 @@ class LlamaEngine:
         try:
             for name, file in (adapters or {}).items():
                 self.load_adapter(name, file)
+            self._sight = Sight(self._shared, eye=eye, mmproj=mmproj, find=find_eye)
         except BaseException:
             self.close()
             raise
@@ -99,7 +107,8 @@ class LlamaEngine:
     def capabilities(self) -> Capabilities:
         """What this engine can do."""
         loaded = self._loaded()
-        return replace(loaded.capabilities, adapters=loaded.adapters.names)
+        sight = self._sight
+        return replace(loaded.capabilities, adapters=loaded.adapters.names, images=sight.images, audio=sight.audio)
 
     @property
     def stats(self) -> EngineStats:
@@ -115,14 +124,14 @@ class LlamaEngine:
         """Yield deltas as they come, then exactly one `Reply`. To stop early, close the iterator."""
         loaded, job = self._loaded(), Job(request.deadline, request.cancel)
         with loaded.in_use():
-            plan = generate(_work(loaded, request, job))
+            plan = generate(self._work(loaded, request, job))
         yield from results(loaded.scheduler, job, plan)
 
     async def astream(self, request: Request) -> AsyncIterator[Delta]:
         """Do as `stream` does, for `async for`; cancelling the task stops the model."""
         loaded, job = self._loaded(), Job(request.deadline, request.cancel)
         with loaded.in_use():
-            plan = generate(_work(loaded, request, job))
+            plan = generate(self._work(loaded, request, job))
         async for delta in aresults(loaded.scheduler, job, plan):
             yield delta
 
@@ -130,7 +139,7 @@ class LlamaEngine:
         """Return up to `n` distinct steps, most probable first; other kinds and tools before other words."""
         loaded = self._loaded()
         with loaded.in_use():
-            plan = branch(_work(loaded, request, None), n)
+            plan = branch(self._work(loaded, request, None), n)
         return cast("list[Reply]", self._run(request, plan))
 
     def score(self, request: Request, candidates: Sequence[Step]) -> list[Score]:
@@ -140,7 +149,7 @@ class LlamaEngine:
         """
         loaded = self._loaded()
         with loaded.in_use():
-            prompt = loaded.dialect.prompt(request)
+            prompt = loaded.dialect.prompt(request, self._sight.look)
             loaded.check_prompt(prompt)
             asked = Scoring(
                 prompt=prompt,
@@ -155,7 +164,7 @@ class LlamaEngine:
         """Return the exact number of prompt tokens, tools and template included."""
         loaded = self._loaded()
         with loaded.in_use():
-            return len(loaded.dialect.prompt(request))
+            return len(loaded.dialect.prompt(request, self._sight.look))
 
     def embed(
         self, texts: Sequence[str], *, deadline: float | None = None, cancel: CancelFlag | None = None
@@ -174,7 +183,7 @@ class LlamaEngine:
         loaded = self._loaded()
         with loaded.in_use():
             if isinstance(prompt, Request):
-                return Session(loaded, loaded.dialect.prompt(prompt), adapter or prompt.adapter)
+                return Session(loaded, loaded.dialect.prompt(prompt, self._sight.look), adapter or prompt.adapter)
             start = [loaded.model.bos_id] if loaded.model.adds_bos and isinstance(prompt, str) else []
             session = Session(loaded, start, adapter)
             session.append(prompt)
@@ -200,6 +209,35 @@ class LlamaEngine:
             leave(self._shared)
             self._shared = None
 
+    def _work(self, loaded: Loaded, request: Request, job: Job | None) -> Work:
+        """Return `request` ready for the thread; renders and tokenises on the caller's."""
+        dialect = loaded.dialect
+        adapters = loaded.adapters.of(request.adapter)
+        prompt = dialect.prompt(request, self._sight.look)
+        loaded.check_prompt(prompt)
+        lark, schemas = dialect.grammar(request), dialect.schemas(request)
+        loaded.grammars.constraint(lark, schemas)  # what cannot be held is refused here, where the caller is
+        return Work(
+            prompt=prompt,
+            context=loaded.context,
+            prefixes=loaded.prefixes,
+            guide=lambda: loaded.grammars.constraint(lark, schemas),
+            drafting=loaded.drafting,
+            reader=lambda: dialect.reader(request),
+            ends=loaded.ends,
+            end_id=dialect.end_id,
+            adapters=adapters,
+            sampling=request.sampling,
+            max_tokens=request.max_tokens,
+            logprobs=request.logprobs,
+            tool_prior=request.tool_prior,
+            choices=dialect.choices,
+            has_output=request.output is not None,
+            only_tool=request.tools[0].name if len(request.tools) == 1 else "",
+            grounds=lambda: dialect.grounds(request),
+            emit=_nowhere if job is None else lambda delta: job.put(delta),
+        )
+
     def _run(self, request: Request, plan: Plan) -> Any:
         (found,) = results(self._loaded().scheduler, Job(request.deadline, request.cancel), plan)
         return found
@@ -208,36 +246,6 @@ class LlamaEngine:
         if self._shared is None:
             raise EngineError("the engine is closed; open it again")
         return self._shared
-
-
-def _work(loaded: Loaded, request: Request, job: Job | None) -> Work:
-    """Return `request` ready for the thread; renders and tokenises on the caller's."""
-    dialect = loaded.dialect
-    adapters = loaded.adapters.of(request.adapter)
-    prompt = dialect.prompt(request)
-    loaded.check_prompt(prompt)
-    lark, schemas = dialect.grammar(request), dialect.schemas(request)
-    loaded.grammars.constraint(lark, schemas)  # what cannot be held is refused here, where the caller is
-    return Work(
-        prompt=prompt,
-        context=loaded.context,
-        prefixes=loaded.prefixes,
-        guide=lambda: loaded.grammars.constraint(lark, schemas),
-        drafting=loaded.drafting,
-        reader=lambda: dialect.reader(request),
-        ends=loaded.ends,
-        end_id=dialect.end_id,
-        adapters=adapters,
-        sampling=request.sampling,
-        max_tokens=request.max_tokens,
-        logprobs=request.logprobs,
-        tool_prior=request.tool_prior,
-        choices=dialect.choices,
-        has_output=request.output is not None,
-        only_tool=request.tools[0].name if len(request.tools) == 1 else "",
-        grounds=lambda: dialect.grounds(request),
-        emit=_nowhere if job is None else lambda delta: job.put(delta),
-    )
 
 
 def _nowhere(_: Delta) -> None:

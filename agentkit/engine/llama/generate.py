@@ -194,6 +194,7 @@ class _Generation:
             return []
         drafting, room = self._work.drafting, self._room - len(self._ids)
         draft = self._lookup.ahead(drafting.length(self._lookup.match, waiting, room))
+        draft = list(itertools.takewhile(lambda token: token < self._work.context.vocabulary, draft))
         drafting.drafted += len(draft)
         return draft
 

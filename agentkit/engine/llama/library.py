@@ -10,7 +10,9 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +22,9 @@ from llama_cpp import llama_cpp as C
 
 from agentkit.errors import ModelError
 
-__all__ = ["C", "abort_callback", "logits_address", "physical_cores", "supports_gpu", "system_info"]
+__all__ = [
+    "C", "abort_callback", "log_callback", "logits_address", "overheard", "physical_cores", "supports_gpu", "system_info",
+]  # fmt: skip
 
 WRITTEN_FOR = "0.3.36"
 _SIZES = {"llama_model_params": 80, "llama_context_params": 160, "llama_batch": 56}
@@ -35,7 +39,9 @@ _EXPECTED = (  # what a full pool, a batch that was cut off and a state that doe
     "graph_compute_async failed with error 1", "failed to compute graph, compute status: 1",
     "removing memory module entries", "failed to decode, ret = 2", "model default pooling_type is",
 )  # fmt: skip
+_ERROR = 4
 _log = logging.getLogger("agentkit.llama")
+_ears = threading.local()
 
 
 def check() -> None:
@@ -95,9 +101,22 @@ def physical_cores() -> int:
     return max(1, len(cores))
 
 
+@contextmanager
+def overheard() -> Iterator[list[str]]:
+    """Yield the errors that llama.cpp logs on this thread meanwhile, a line each: where a function only says that it failed."""
+    said: list[str] = []
+    _ears.said = said
+    try:
+        yield said
+    finally:
+        _ears.said = None
+
+
 @C.llama_log_callback  # type: ignore[untyped-decorator]
-def _to_logging(level: int, text: bytes, _: Any) -> None:
+def log_callback(level: int, text: bytes, _: Any) -> None:
     """Hand one line of llama.cpp's log to `logging`; a continued line (level 5) is dropped with the dots."""
+    if level == _ERROR and (said := getattr(_ears, "said", None)) is not None:
+        said.append(" ".join(text.decode("utf-8", "replace").split())[:300])
     if (known := _LEVELS.get(level)) is None or not _log.isEnabledFor(known):
         return
     line = text.decode("utf-8", "replace").rstrip()
@@ -111,5 +130,5 @@ logits_address.argtypes, logits_address.restype = [ctypes.c_void_p, ctypes.c_int
 
 _log.addHandler(logging.NullHandler())
 check()
-C.llama_log_set(_to_logging, ctypes.c_void_p(0))
+C.llama_log_set(log_callback, ctypes.c_void_p(0))
 C.llama_backend_init()

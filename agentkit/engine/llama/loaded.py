@@ -24,11 +24,14 @@ from agentkit.engine.llama.drafts import Drafting, Pace
 from agentkit.engine.llama.embedding import Embedder
 from agentkit.engine.llama.fits import check_fits
 from agentkit.engine.llama.library import WRITTEN_FOR, physical_cores, supports_gpu
+from agentkit.engine.llama.mmproj import Projector
 from agentkit.engine.llama.model import Model
 from agentkit.engine.llama.prefixes import Prefixes
+from agentkit.engine.llama.rows import Kept
 from agentkit.engine.llama.schedule import Scheduler
 from agentkit.engine.llama.spill import Spill
 from agentkit.errors import ContextFull, EngineError, UsageError
+from agentkit.models.mmproj import MmprojInfo
 from agentkit.protocols import Capabilities
 
 __all__ = ["Key", "Loaded", "join", "leave"]
@@ -93,6 +96,9 @@ class Loaded:
             key.path.stem, self.context, self.prefixes, self.adapters.handles, self.drafting.pace
         )
         self.embedder = Embedder(self.model, self.threads)
+        self.pictures = Kept(begin=self.model.n_vocab, width=self.model.n_embd_input)
+        self._projectors: dict[Path, Projector] = {}
+        self._projecting = threading.Lock()
         self._calls, self._idle, self._is_freed = 0, threading.Condition(), False
 
     @cached_property
@@ -106,6 +112,18 @@ class Loaded:
         return np.fromiter(
             (token in self.ends or not self.model.is_control(token) for token in range(self.model.n_vocab)), np.uint8
         )
+
+    def projector(self, info: MmprojInfo) -> Projector:
+        """Return what an mmproj sees and hears with, loaded when it is first asked for.
+
+        Raises:
+            ModelFileError: llama.cpp cannot load it, or it belongs to another model.
+        """
+        with self.in_use(), self._projecting:
+            if info.path not in self._projectors:
+                on_gpu = supports_gpu() and self.key.gpu_layers != "none"
+                self._projectors[info.path] = Projector(info.path, self.model, threads=self.threads, on_gpu=on_gpu)
+            return self._projectors[info.path]
 
     @cached_property
     def capabilities(self) -> Capabilities:
@@ -162,6 +180,8 @@ class Loaded:
             self._is_freed = True
             self._idle.wait_for(lambda: self._calls == 0)
         self.embedder.close()
+        for projector in self._projectors.values():
+            projector.close()
         self.context.close()
         self.model.close()
 
@@ -170,12 +190,15 @@ class Loaded:
         if not key.cache_mb:
             return None
         if key.cache_dir is None:
-            return Spill(ram_bytes=key.cache_mb << 20)
+            return Spill(ram_bytes=key.cache_mb << 20, vocabulary=self.model.n_vocab)
         options = self.context.options
         told = f"{self.model.fingerprint} {WRITTEN_FOR} {options.kv_type} {options.exact} {options.tokens}"
         fingerprint = hashlib.sha256(told.encode()).hexdigest()
         size = key.cache_mb << 20
-        return Spill(ram_bytes=size, folder=key.cache_dir, disk_bytes=8 * size, fingerprint=fingerprint)
+        return Spill(
+            ram_bytes=size, folder=key.cache_dir, disk_bytes=8 * size, fingerprint=fingerprint,
+            vocabulary=self.model.n_vocab,
+        )  # fmt: skip
 
 
 _loaded: dict[Key, Loaded] = {}

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Model"]
 
+_SEVERAL = (C.LLAMA_ROPE_TYPE_MROPE, C.LLAMA_ROPE_TYPE_IMROPE)
 _SPECIAL = C.LLAMA_TOKEN_ATTR_CONTROL | C.LLAMA_TOKEN_ATTR_UNKNOWN
 
 
@@ -56,6 +57,9 @@ class Model:
         self.vocab = C.llama_model_get_vocab(self.handle)
         self.n_vocab = int(C.llama_vocab_n_tokens(self.vocab))
         self.n_embd = int(C.llama_model_n_embd(self.handle))
+        self.n_embd_input = int(C.llama_model_n_embd_inp(self.handle))  # of what is read; some take more than they give
+        rope = int(C.llama_model_rope_type(self.handle))
+        self.position_dimensions = 4 if rope in _SEVERAL else 1  # of a picture's rows
         self.trained_context = int(C.llama_model_n_ctx_train(self.handle))
         self.metadata = _metadata(self.handle)
         self.pieces: tuple[bytes, ...] = tuple(_pieces(self.vocab, self.n_vocab))
@@ -148,8 +152,8 @@ class Model:
             room = -n
 
     def bytes_of(self, tokens: Iterable[int]) -> bytes:
-        """Return the bytes that `tokens` stand for, control tokens included."""
-        return b"".join(self.pieces[token] for token in tokens)
+        """Return the bytes that `tokens` stand for, control tokens included; pictures have none."""
+        return b"".join(self.pieces[token] for token in tokens if token < self.n_vocab)
 
     def knows(self, tokens: Sequence[int]) -> bool:
         """Whether every one of `tokens` is an id of this vocabulary."""

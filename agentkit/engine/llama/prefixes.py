@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from agentkit.engine.llama.context import MAX_SEQUENCES, Context, Logits
 from agentkit.engine.llama.radix import Cut, Radix, Tokens
+from agentkit.engine.llama.rows import whole_before
 from agentkit.engine.llama.spill import Spill
 
 __all__ = ["Opened", "Prefixes"]
@@ -60,6 +61,8 @@ class Prefixes:
             return Opened(sequence, 0)
         self._context.copy(match.holder, sequence, match.length)
         length = self._context.length(sequence)
+        if (whole := whole_before(tokens, length)) < length:
+            length = self._context.keep_first(sequence, whole)
         return Opened(sequence, length, match.row if length == len(tokens) else None)
 
     def close(

@@ -23,11 +23,13 @@ from agentkit.engine.llama.context import Aborted, Context, Logits, NoRoom, Part
 from agentkit.engine.llama.drafts import Pace
 from agentkit.engine.llama.jobs import End, Failure, Job
 from agentkit.engine.llama.prefixes import Opened, Prefixes
+from agentkit.engine.llama.rows import Span, kinds
 from agentkit.errors import Cancelled, ContextFull, EngineError
 
 __all__ = ["Counts", "Open", "Opened", "Plan", "Read", "Scheduler", "Spawn"]
 
 Plan = Generator["Open | Read | Spawn", Any, Any]
+_Turn = tuple[AdapterSet, Span | bool]
 SMALL = 32  # tokens: such a read goes before any chunk of a prompt
 CHUNK_BESIDE = 64  # tokens of prompts in a batch in which others decode, so that they do not wait long
 
@@ -66,12 +68,13 @@ class Spawn:
 class _Strand:
     """One generator with what it waits for."""
 
-    __slots__ = ("done", "found", "job", "left", "number", "parent", "place", "results", "run", "wish")
+    __slots__ = ("done", "found", "job", "left", "number", "parent", "place", "results", "run", "runs", "wish")
 
     def __init__(self, run: Plan, job: Job, number: int, parent: _Strand | None = None, place: int = 0) -> None:
         self.run, self.job, self.number, self.parent, self.place = run, job, number, parent, place
         self.wish: Open | Read | Spawn | None = None
         self.done = 0  # tokens of the read so far
+        self.runs: list[tuple[int, Span | bool]] = []  # of the read, as `kinds` gives them
         self.found: list[Any] = []
         self.left, self.results = 0, list[Any]()  # of what was spawned
 
@@ -98,7 +101,7 @@ class Scheduler:
         self._closed = False
         self._strands: list[_Strand] = []
         self._adapters: dict[int, AdapterSet] = {}  # of each live sequence
-        self._turn: AdapterSet = ()  # the last batch's adapters; then it is the turn of others
+        self._turn: _Turn = ((), False)  # the last batch's; then it is the turn of others
         self._number = 0
         self._thread = threading.Thread(target=self._work, name=f"agentkit-{name}", daemon=True)
         self._thread.start()
@@ -209,6 +212,8 @@ class Scheduler:
                     self._advance(strand, [])
             case Read(tokens=tokens) if not tokens:
                 self._advance(strand, [])
+            case Read(tokens=tokens):
+                strand.runs = kinds(tokens, self._context.vocabulary)
 
     def _finished(self, strand: _Strand, value: Any) -> None:
         parent = strand.parent
@@ -243,13 +248,15 @@ class Scheduler:
                 self._advance(strand, opened)
 
     def _batch(self) -> list[tuple[_Strand, Part]]:
-        """Return who reads what next: all under the same adapters, within the limits of a batch."""
-        reading = [strand for strand in self._strands if isinstance(strand.wish, Read)]
-        if not reading:
+        """Return who reads what next: all of one kind and under the same adapters, within the limits of a batch."""
+        turns = {strand: self._turn_of(strand) for strand in self._strands if isinstance(strand.wish, Read)}
+        if not turns:
             return []
-        keys = list(dict.fromkeys(self._adapters[strand.wish.sequence] for strand in reading))  # type: ignore[union-attr]  # a Read, as said above
+        keys = list(dict.fromkeys(turns.values()))
         self._turn = key = keys[(keys.index(self._turn) + 1) % len(keys)] if self._turn in keys else keys[0]
-        reading = [strand for strand in reading if self._adapters[strand.wish.sequence] == key]  # type: ignore[union-attr]
+        reading = [strand for strand, turn in turns.items() if turn == key]
+        if isinstance(key[1], Span):
+            return [(reading[0], _whole_part(reading[0]))]
         small = [strand for strand in reading if _left(strand) <= SMALL]
         room, rows = self._context.batch_tokens, self._context.max_rows
         parts: list[tuple[_Strand, Part]] = []
@@ -262,15 +269,24 @@ class Scheduler:
                 parts.append((strand, part))
         return parts
 
+    def _turn_of(self, strand: _Strand) -> _Turn:
+        """Return what a batch must be for this strand's next tokens: whose adapters, and of which kind."""
+        assert isinstance(strand.wish, Read)
+        return self._adapters[strand.wish.sequence], _run(strand)[1]
+
     def _read(self, parts: list[tuple[_Strand, Part]]) -> None:
         self._context.abort(False)
         if any(strand.job.stop_error() for strand, _ in parts) or self._closed:
             return  # between the last look and the cleared flag
-        key = self._adapters[parts[0][1].sequence]
+        key, kind = self._turn_of(parts[0][0])
         began = time.perf_counter()
         try:
             self._context.use_adapters(tuple((self._handles[one.id], one.scale) for one in key))
-            found = self._context.decode([part for _, part in parts])
+            if isinstance(kind, Span):
+                self._context.decode_whole(parts[0][1], kind)
+                found: list[list[Logits]] = [[]]
+            else:
+                found = self._context.decode([part for _, part in parts])
         except Aborted:
             self.counts.aborts += 1
             return
@@ -328,11 +344,23 @@ def _left(strand: _Strand) -> int:
     return len(strand.wish.tokens) - strand.done
 
 
+def _run(strand: _Strand) -> tuple[int, Span | bool]:
+    """Return where the run that a strand is in ends, and what it is."""
+    return next(run for run in strand.runs if strand.done < run[0])
+
+
+def _whole_part(strand: _Strand) -> Part:
+    """Return the part that is one whole span, as far as the read has it."""
+    read = strand.wish
+    assert isinstance(read, Read)
+    return Part(read.sequence, read.tokens[strand.done : _run(strand)[0]])
+
+
 def _part(strand: _Strand, room: int, rows: int) -> Part | None:
     """Return as much of a strand's read as fits."""
     read = strand.wish
     assert isinstance(read, Read)
-    end = min(len(read.tokens), strand.done + room)
+    end = min(_run(strand)[0], strand.done + room)
     wanted = [row for row in read.rows if strand.done <= row < end]
     if len(wanted) > rows:
         end, wanted = wanted[rows], wanted[:rows]

@@ -55,9 +55,19 @@ class Spill:
     """States of sequences by what they hold."""
 
     def __init__(
-        self, *, ram_bytes: int, folder: Path | None = None, disk_bytes: int = 0, fingerprint: str = ""
+        self,
+        *,
+        ram_bytes: int,
+        folder: Path | None = None,
+        disk_bytes: int = 0,
+        fingerprint: str = "",
+        vocabulary: int | None = None,
     ) -> None:
-        """Open the store; entries of `folder` with the same fingerprint are taken over."""
+        """Open the store; entries of `folder` with the same fingerprint are taken over.
+
+        Ids from `vocabulary` on are pictures that this process alone knows: what holds one never goes to the folder.
+        """
+        self._vocabulary = np.iinfo(np.int32).max if vocabulary is None else vocabulary
         self._ram_bytes, self._disk_bytes = ram_bytes, disk_bytes
         self._folder, self._fingerprint = folder, fingerprint
         self._entries: OrderedDict[str, _Entry] = OrderedDict()  # the longest not used first
@@ -132,6 +142,8 @@ class Spill:
     def _to_disk(self, name: str) -> bool:
         entry = self._entries[name]
         if self._folder is None or isinstance(entry.state, Path) or entry.size > self._disk_bytes:
+            return False
+        if len(entry.tokens) and int(entry.tokens.max()) >= self._vocabulary:
             return False
         target = self._folder / (name + _SUFFIX)
         aside = target.with_name(f".{secrets.token_hex(8)}.tmp")

@@ -1,4 +1,4 @@
-"""The inside of a trial: load a model, decode two tokens, say how it went. Run as a program by `agentkit.engine.trial`."""
+"""The inside of a trial: load a model, show it a picture if it sees, decode two tokens, say how it went. Run as a program by `agentkit.engine.trial`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import struct
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,13 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def _picture(side: int = 64) -> bytes:
+    """Return a grey picture, as a BMP: the one form that needs no library."""
+    size = 3 * side * side
+    head = struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 54 + size, 0, 0, 54, 40, side, side, 1, 24, 0, size, 0, 0, 0, 0)
+    return head + bytes([128]) * size
+
+
 def _say(answer: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(answer) + "\n")
 
@@ -40,11 +48,14 @@ def _load(path: Path, how: dict[str, Any]) -> None:
     from agentkit.engine.llama import LlamaEngine  # noqa: PLC0415  what it says on stderr is wanted
     from agentkit.messages import user_message  # noqa: PLC0415
     from agentkit.protocols import Request  # noqa: PLC0415
-    from agentkit.types import Task  # noqa: PLC0415
+    from agentkit.types import ImagePart, Part, Task, TextPart  # noqa: PLC0415
 
     engine = LlamaEngine(path, cache_mb=0, **how)
     try:
-        for _ in engine.stream(Request(messages=[user_message(Task.of("Hello"))], max_tokens=TOKENS)):
+        parts: list[Part] = [TextPart(text="Hello")]
+        if engine.capabilities.images:
+            parts.append(ImagePart(data=_picture()))
+        for _ in engine.stream(Request(messages=[user_message(Task(parts=tuple(parts)))], max_tokens=TOKENS)):
             pass
     finally:
         engine.close()
