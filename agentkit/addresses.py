@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-__all__ = ["NotAllowed", "Resolve", "Target", "check", "is_public", "resolve"]
+__all__ = ["NotAllowed", "PrivateAddress", "Resolve", "Target", "check", "is_public", "resolve"]
 
 Resolve = Callable[[str, int], Sequence[str]]
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -22,6 +22,10 @@ _PORTS = {"http": 80, "https": 443}
 
 class NotAllowed(Exception):
     """This address is not fetched; the message says why."""
+
+
+class PrivateAddress(NotAllowed):
+    """It leads inside this machine or network, and nobody allowed that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +71,8 @@ def check(url: str, allow_hosts: Sequence[str], *, resolver: Resolve = resolve) 
         resolver: turns a name into addresses.
 
     Raises:
-        NotAllowed: it is no web address, its host cannot be found, or any address of the host is private.
+        PrivateAddress: any address of the host is private.
+        NotAllowed: it is no web address, or its host cannot be found.
     """
     parts, host, port = _parts(url)
     try:
@@ -81,7 +86,7 @@ def check(url: str, allow_hosts: Sequence[str], *, resolver: Resolve = resolve) 
     if not {host.casefold(), f"{host}:{port}".casefold()} & allowed:
         private = [address for address in addresses if not is_public(address)]
         if private:
-            raise NotAllowed(
+            raise PrivateAddress(
                 f"'{host}' leads to {private[0]}, an address inside this machine or network, which is refused; "
                 f"the setting policy.allow_hosts can allow it"
             )

@@ -19,7 +19,7 @@ from urllib.parse import urljoin
 
 import httpx
 
-from agentkit.addresses import NotAllowed, Resolve, Target, check, resolve
+from agentkit.addresses import NotAllowed, PrivateAddress, Resolve, Target, check, resolve
 from agentkit.protocols import CancelFlag
 
 __all__ = ["MAX_REDIRECTS", "TIMEOUT_S", "Fetched", "NotFetched", "fetch"]
@@ -30,7 +30,7 @@ _STEP_S = 10.0  # of connecting, and of waiting for anything to arrive
 _POLL_S = 0.05
 _CODINGS = ("identity", "gzip", "deflate")  # at most 1 : 1032; zstd and Brotli can hide gigabytes in a packet
 
-Kind = Literal["refused", "unwanted", "timeout", "cancelled", "failed"]
+Kind = Literal["refused", "invalid", "unwanted", "timeout", "cancelled", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +63,8 @@ class NotFetched:
     Attributes:
         url: the one that failed, which may be where a redirect led.
         text: a sentence that names the address and says what to do, where something can be done.
-        kind: `refused` (no web address, an unknown host, a private address), `unwanted` (by its content type),
-            `timeout`, `cancelled`, or `failed`.
+        kind: `refused` (a private address), `invalid` (no web address, or an unknown host), `unwanted` (by its content
+            type), `timeout`, `cancelled`, or `failed`.
     """
 
     url: str
@@ -106,8 +106,10 @@ def fetch(
                 if not isinstance(found, str):
                     return found
                 here = urljoin(target.url, found)
-        except (NotAllowed, ValueError) as refusal:  # ValueError: of urljoin
+        except PrivateAddress as refusal:
             return NotFetched(url=here, text=str(refusal), kind="refused")
+        except (NotAllowed, ValueError) as refusal:  # ValueError: of urljoin
+            return NotFetched(url=here, text=str(refusal), kind="invalid")
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             return _failed(here, error, watch)
     return NotFetched(
