@@ -42,6 +42,12 @@ def test_a_picture_is_36_tokens_and_a_vector_of_length_one() -> None:
     assert vectors.shape == (2, 32)
 
 
+def test_a_vector_is_of_the_mean_token() -> None:
+    tower = ImageTower().eval()
+    tokens, vectors = tower(pictures())
+    torch.testing.assert_close(vectors, torch.nn.functional.normalize(tower.project(tokens.mean(1)), dim=-1))
+
+
 def test_the_image_tower_has_half_a_million_to_800_000_weights() -> None:
     assert 500_000 <= sum(weight.numel() for weight in ImageTower().parameters()) <= 800_000
 
