@@ -56,7 +56,8 @@ def try_model(path: Path, settings: EngineSettings, *, timeout_s: float = TIMEOU
     if answer.get("ok"):
         _remember(verdict, path, time.monotonic() - started)
         return
-    raise _error(path, status, answer, words, timeout_s)
+    eyes = _eyes(path, settings)
+    raise _error(str(path) if eyes is None else f"{path} with {eyes}", status, answer, words, timeout_s)
 
 
 def fingerprint(path: Path, settings: EngineSettings) -> str:
@@ -78,12 +79,16 @@ def fingerprint(path: Path, settings: EngineSettings) -> str:
         settings.dialect,
         settings.live,
     )
-    eyes = Path(settings.mmproj) if settings.mmproj is not None else beside(path)
-    if eyes is not None:
+    if (eyes := _eyes(path, settings)) is not None:
         how += (str(eyes), eyes.stat().st_size, eyes.stat().st_mtime_ns)
     loaded_by = (version("agentkit-local"), version("llama-cpp-python"))
     told = repr((how, loaded_by)).encode() + hashlib.sha256(head).digest() + hashlib.sha256(tail).digest()
     return hashlib.sha256(told).hexdigest()[:32]
+
+
+def _eyes(path: Path, settings: EngineSettings) -> Path | None:
+    """Return the mmproj that a model is loaded with."""
+    return Path(settings.mmproj) if settings.mmproj is not None else beside(path)
 
 
 def _child(
@@ -117,7 +122,7 @@ def _child(
     return process.returncode, answer if isinstance(answer, dict) else {}
 
 
-def _error(path: Path, status: int | None, answer: dict[str, Any], words: str, timeout_s: float) -> ModelError:
+def _error(path: str, status: int | None, answer: dict[str, Any], words: str, timeout_s: float) -> ModelError:
     if answer.get("error"):
         kind = ModelFileError if answer.get("kind") == "ModelFileError" else ModelError
         return kind(str(answer["error"]))

@@ -18,6 +18,7 @@ from agentkit.engine.dialects.grounding import Sources, sources_of
 from agentkit.engine.dialects.plain_read import PlainReader
 from agentkit.engine.grammar import json_rule
 from agentkit.errors import CannotEnforce, ModelFileError, UnsupportedPart
+from agentkit.media import IMAGES
 from agentkit.messages import meta, step_of, words_of
 from agentkit.protocols import Ground, Request
 from agentkit.types import JsonSchema, Step, ToolSpec
@@ -131,9 +132,12 @@ class Plain:
         before, after = self._tokens(plain.image())
         tokens = [begin]
         for piece in pieces_of(message):
-            tokens += (
-                self._vocabulary.tokenise(piece) if isinstance(piece, str) else [before, *look(piece, said), after]
-            )
+            if isinstance(piece, str):
+                tokens += self._vocabulary.tokenise(piece)
+            elif piece.get("type") in IMAGES:
+                tokens += [before, *look(piece, said), after]
+            else:  # plain/1 has nothing that stands around a sound
+                tokens += look(piece, said)
         return [*tokens, end]
 
     def _turn(self, message: BaseMessage, tools: Sequence[ToolSpec], done: _Conversation) -> list[int]:

@@ -1,4 +1,7 @@
-"""The inside of a trial: load a model, show it a picture if it sees, decode two tokens, say how it went. Run as a program by `agentkit.engine.trial`."""
+"""The inside of a trial: load a model, give it something to see and to hear if it can, decode two tokens, say how it went.
+
+Run as a program by `agentkit.engine.trial`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ import logging
 import os
 import struct
 import sys
+import wave
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +45,17 @@ def _picture(side: int = 64) -> bytes:
     return head + bytes([128]) * size
 
 
+def _sound() -> bytes:
+    """Return half a second of silence, as a WAV."""
+    file = BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(16_000)
+        sound.writeframes(bytes(16_000))
+    return file.getvalue()
+
+
 def _say(answer: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(answer) + "\n")
 
@@ -48,13 +64,15 @@ def _load(path: Path, how: dict[str, Any]) -> None:
     from agentkit.engine.llama import LlamaEngine  # noqa: PLC0415  what it says on stderr is wanted
     from agentkit.messages import user_message  # noqa: PLC0415
     from agentkit.protocols import Request  # noqa: PLC0415
-    from agentkit.types import ImagePart, Part, Task, TextPart  # noqa: PLC0415
+    from agentkit.types import AudioPart, ImagePart, Part, Task, TextPart  # noqa: PLC0415
 
     engine = LlamaEngine(path, cache_mb=0, **how)
     try:
         parts: list[Part] = [TextPart(text="Hello")]
         if engine.capabilities.images:
             parts.append(ImagePart(data=_picture()))
+        if engine.capabilities.audio:
+            parts.append(AudioPart(data=_sound()))
         for _ in engine.stream(Request(messages=[user_message(Task(parts=tuple(parts)))], max_tokens=TOKENS)):
             pass
     finally:

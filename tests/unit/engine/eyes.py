@@ -144,3 +144,48 @@ def write_qwen(path: Path, *, width: int = 64, seed: int = 0) -> Path:
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def write_ears(path: Path, *, width: int, seed: int = 0) -> Path:
+    """Write an mmproj that hears, as that of a Qwen2-Audio."""
+    rng = np.random.default_rng(seed)
+    writer = gguf.GGUFWriter(str(path), "clip")
+    writer.add_file_type(0)
+    writer.add_bool("clip.has_audio_encoder", True)
+    writer.add_string("clip.projector_type", "qwen2a")
+    for key, value in {
+        "num_mel_bins": 80, "embedding_length": VIEW, "feed_forward_length": HIDDEN, "block_count": 1,
+        "projection_dim": width, "attention.head_count": 2,
+    }.items():  # fmt: skip
+        writer.add_uint32(f"clip.audio.{key}", value)
+    writer.add_float32("clip.audio.attention.layer_norm_epsilon", 1e-5)
+    writer.add_bool("clip.use_gelu", True)
+
+    def put(name: str, *shape: int) -> None:
+        values = rng.standard_normal(shape) / np.sqrt(shape[-1])
+        writer.add_tensor(f"{name}.weight", values.astype(np.float32))
+        if not name.endswith("attn_k"):  # as in Whisper
+            writer.add_tensor(f"{name}.bias", np.zeros(shape[0], np.float32))
+
+    def norm(name: str) -> None:
+        writer.add_tensor(f"{name}.weight", np.ones(VIEW, np.float32))
+        writer.add_tensor(f"{name}.bias", np.zeros(VIEW, np.float32))
+
+    for n, size in ((1, 80), (2, VIEW)):
+        kernel = rng.standard_normal((VIEW, size, 3)).astype(np.float16)
+        writer.add_tensor(f"a.conv1d.{n}.weight", kernel / np.float16(16))
+        writer.add_tensor(f"a.conv1d.{n}.bias", np.zeros((VIEW, 1), np.float32))
+    writer.add_tensor("a.position_embd.weight", rng.standard_normal((1500, VIEW)).astype(np.float32))
+    norm("a.post_ln")
+    for name in ("attn_q", "attn_k", "attn_v", "attn_out"):
+        put(f"a.blk.0.{name}", VIEW, VIEW)
+    put("a.blk.0.ffn_up", HIDDEN, VIEW)
+    put("a.blk.0.ffn_down", VIEW, HIDDEN)
+    norm("a.blk.0.ln1")
+    norm("a.blk.0.ln2")
+    put("mm.a.fc", width, VIEW)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
