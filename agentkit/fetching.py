@@ -98,11 +98,12 @@ def fetch(
     """
     end = time.monotonic() + TIMEOUT_S if deadline is None else deadline
     here = url
-    with _Watch(end, cancel) as watch, _client(accept) as client:
+    with _Watch(end, cancel) as watch:
         try:
             for _ in range(MAX_REDIRECTS + 1):
                 target = check(here, allow_hosts, resolver=resolver)
-                found = _get(client, target, watch, max_bytes, unwanted)
+                with _client(accept) as client:  # a new one, without cookies of the last
+                    found = _get(client, target, watch, max_bytes, unwanted)
                 if not isinstance(found, str):
                     return found
                 here = urljoin(target.url, found)
@@ -204,7 +205,6 @@ def _sent(client: httpx.Client, target: Target, watch: _Watch) -> httpx.Response
     for n, address in enumerate(target.addresses, start=1):
         if watch.why:
             break
-        client.cookies.clear()  # kept by address, which another host may share
         request = client.build_request(
             "GET",
             target.connect_url(address),

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import shutil
+import ssl
+import subprocess
 import threading
 import time
 import zlib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -191,6 +195,44 @@ def test_packed_bodies(server: ThreadingHTTPServer) -> None:
         found = get(server, path)
         assert (found.kind, "was not asked for" in found.text) == ("failed", True)
     assert "could not be fetched" in get(server, "/not-gzip").text
+
+
+@pytest.fixture
+def secure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingHTTPServer]:
+    """A server for https://good.test, whose certificate is trusted."""
+    if not (openssl := shutil.which("openssl")):
+        pytest.skip("openssl is not installed")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    line = f"req -x509 -newkey rsa:2048 -nodes -keyout {key} -out {certificate} -days 2 -subj /CN=good.test"
+    more = "-addext subjectAltName=DNS:good.test"
+    subprocess.run([openssl, *line.split(), *more.split()], check=True, capture_output=True, timeout=60)
+    monkeypatch.setattr("certifi.where", lambda: str(certificate))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as made:
+        made.daemon_threads = True
+        made.block_on_close = False
+        made.handle_error = lambda *_: None  # type: ignore[method-assign]  clients that break off are the test
+        made.socket = context.wrap_socket(made.socket, server_side=True)
+        thread = threading.Thread(target=made.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        yield made
+        made.shutdown()
+        thread.join()
+
+
+def test_certificates_are_those_of_the_host_and_not_of_its_address(secure: ThreadingHTTPServer) -> None:
+    def get(host: str, path: str, **more: Any) -> Any:
+        url = f"https://{host}:{secure.server_address[1]}{path}"
+        return fetch(url, allow_hosts=(host,), resolver=lambda *_: ["127.0.0.1"], **more)
+
+    assert get("good.test", "/body").data == BODY
+    wrong = get("bad.test", "/body")
+    assert (wrong.kind, "not valid for 'bad.test'" in wrong.text) == ("failed", True)
+    for path in ("/drip-body", "/drip-headers"):
+        began = time.monotonic()
+        assert get("good.test", path, deadline=began + 0.3).kind == "timeout"
+        assert time.monotonic() - began < 2
 
 
 @pytest.mark.parametrize("path", ["/drip-body", "/drip-headers", "/silent"])
