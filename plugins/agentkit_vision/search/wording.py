@@ -1,0 +1,138 @@
+"""Reading a query's words: which attribute values it asks for, which it refuses, and which words are unknown.
+
+Knows plain English word forms and a handful of negations ("without", "but not", "no", "instead of"); it is no parser.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+__all__ = ["Reading", "has_content", "read_query"]
+
+WORDS = """
+    a all also an and any are as at be but by can could do does exactly find for from get give i if image images in is it
+    its just kind like look looking looks me more much my of on one ones only or other otherwise out photo photograph
+    photographs photos picture pictures please same search see should show similar so some something than that the their
+    them there these they thing things this those to very want was were which with would you
+"""
+STOP = frozenset(WORDS.split())
+REFUSING = ("without any", "without", "but not", "and not", "not", "no", "except for", "except", "excluding", "minus", "other than", "instead of", "rather than")  # fmt: skip
+ENDS = frozenset({",", ";", ".", ":", "!", "?", "but", "with", "in", "like"})
+_TOKEN = re.compile(r"[^\W_]+|[,;.:!?]")
+Phrase = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """A query's words, understood.
+
+    Attributes:
+        asked: attribute -> values that it names, in their order.
+        refused: attribute -> values that it does not want.
+        wanted: its text without what is refused.
+        unwanted: what is refused and is no attribute's value, as it was written.
+        unknown: words that are no value, no attribute's name and no stop word; empty where the encoder tells no attributes.
+    """
+
+    asked: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    refused: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    wanted: str = ""
+    unwanted: Sequence[str] = ()
+    unknown: Sequence[str] = ()
+
+
+def read_query(text: str, attributes: Mapping[str, Sequence[str]]) -> Reading:
+    """Return what a text asks for.
+
+    Args:
+        text: the words.
+        attributes: attribute -> values that the encoder tells apart; may be empty.
+    """
+    words, values = _TOKEN.findall(text.casefold()), _phrases(attributes)
+    names = {form for name in attributes for word in _words(name) for form in _forms(word)}
+    asked: dict[str, list[str]] = {}
+    refused: dict[str, list[str]] = {}
+    wanted, unknown, unwanted = list[str](), list[str](), list[list[str]]()
+    at, refusing = 0, False
+    while at < len(words):
+        if length := _refusal(words, at):
+            at, refusing = at + length, True
+            unwanted.append([])
+            continue
+        word = words[at]
+        refusing = refusing and word not in ENDS
+        value, length = _value(words, at, values)
+        if value is not None:
+            (refused if refusing else asked).setdefault(value[0], []).append(value[1])
+        elif refusing and word not in STOP:
+            unwanted[-1].append(word)
+        if value is None and word not in STOP | ENDS | names:
+            unknown.append(word)
+        wanted += [] if refusing else words[at : at + length]
+        at += length
+    return Reading(
+        asked={name: tuple(dict.fromkeys(found)) for name, found in asked.items()},
+        refused={name: tuple(dict.fromkeys(found)) for name, found in refused.items()},
+        wanted=re.sub(r" (?=[,;.:!?])", "", " ".join(wanted)).strip(" ,;.:!?"),
+        unwanted=tuple(" ".join(phrase) for phrase in unwanted if phrase),
+        unknown=tuple(dict.fromkeys(unknown)) if attributes else (),
+    )
+
+
+def has_content(text: str) -> bool:
+    """Whether a text says anything beside "like this one, please"."""
+    return any(word not in STOP and word not in ENDS for word in _TOKEN.findall(text.casefold()))
+
+
+def _phrases(attributes: Mapping[str, Sequence[str]]) -> dict[Phrase, tuple[str, str]]:
+    """Return every form of every value: the first attribute that has a word keeps it."""
+    found: dict[Phrase, tuple[str, str]] = {}
+    for name, values in attributes.items():
+        for value in values:
+            *first, last = _words(value) or [""]
+            for form in _forms(last):
+                found.setdefault((*first, form), (name, value))
+    return found
+
+
+def _value(
+    words: Sequence[str], at: int, values: Mapping[Phrase, tuple[str, str]]
+) -> tuple[tuple[str, str] | None, int]:
+    """Return the longest value that begins at a word, and how many words it takes."""
+    longest = max(map(len, values), default=0)
+    if words[at] in STOP and (at + 1 == len(words) or words[at + 1] in STOP | ENDS):
+        return None, 1  # "a blue one": no number
+    for length in range(min(longest, len(words) - at), 0, -1):
+        *first, last = words[at : at + length]
+        for form in _forms(last):
+            if (*first, form) in values:
+                return values[*first, form], length
+    return None, 1
+
+
+def _refusal(words: Sequence[str], at: int) -> int:
+    """Return how many words a negation takes that begins here; 0 for none."""
+    for phrase in REFUSING:
+        parts = phrase.split()
+        if words[at : at + len(parts)] == parts:
+            return len(parts)
+    return 0
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in _TOKEN.findall(text.casefold()) if word[0].isalnum()]
+
+
+def _forms(word: str) -> tuple[str, ...]:
+    """Return a word with its singulars and its plural, and the other spelling of a few."""
+    found = [word]
+    if len(word) > 3 and word.endswith("ies"):
+        found.append(f"{word[:-3]}y")
+    if len(word) > 3 and word.endswith(("ses", "xes", "zes", "ches", "shes")):
+        found.append(word[:-2])
+    if len(word) > 2 and word.endswith("s") and not word.endswith("ss"):
+        found.append(word[:-1])
+    spelt = {"gray": "grey", "grey": "gray", "color": "colour", "colour": "color", "colors": "colour"}
+    return (*found, *(spelt[form] for form in found if form in spelt))

@@ -1,0 +1,85 @@
+"""What a query's words ask for and refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentkit_vision.search.wording import has_content, read_query
+from tests.plugins.vision.search_toys import ATTRIBUTES
+
+COUNTED = {**ATTRIBUTES, "count": ("one", "two", "three")}
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("red shoes like this photo", {"colour": ("red",), "category": ("shoe",)}),
+        ("RED  Shoe!", {"colour": ("red",), "category": ("shoe",)}),
+        ("like this but blue", {"colour": ("blue",)}),
+        ("the same in blue or green, please", {"colour": ("blue", "green")}),
+        ("a bag with polka-dots", {"category": ("bag",), "pattern": ("polka dots",)}),
+        ("a bag with polka dot", {"category": ("bag",), "pattern": ("polka dots",)}),
+        ("gray hats", {"colour": ("grey",), "category": ("hat",)}),
+        ("red and red", {"colour": ("red",)}),
+        ("something similar", {}),
+        ("redder", {}),
+        ("", {}),
+    ],
+)
+def test_values_are_found_in_their_forms(text: str, asked: Mapping[str, Sequence[str]]) -> None:
+    found = read_query(text, ATTRIBUTES)
+    assert (found.asked, found.refused) == (asked, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "asked", "refused"),
+    [
+        ("shoes but not red", {"category": ("shoe",)}, {"colour": ("red",)}),
+        ("shoes without stripes", {"category": ("shoe",)}, {"pattern": ("stripes",)}),
+        ("no red or blue", {}, {"colour": ("red", "blue")}),
+        ("not red, but blue", {"colour": ("blue",)}, {"colour": ("red",)}),
+        ("blue instead of red", {"colour": ("blue",)}, {"colour": ("red",)}),
+        ("a hat other than grey with stripes", {"category": ("hat",), "pattern": ("stripes",)}, {"colour": ("grey",)}),
+        ("this, except for red", {}, {"colour": ("red",)}),
+    ],
+)
+def test_what_is_refused_is_told_apart(text: str, asked: object, refused: object) -> None:
+    found = read_query(text, ATTRIBUTES)
+    assert (found.asked, found.refused, found.unknown) == (asked, refused, ())
+
+
+def test_what_is_wanted_is_the_text_without_what_is_refused() -> None:
+    found = read_query("a red shoe without laces or stripes, on a table", ATTRIBUTES)
+    assert found.wanted == "a red shoe, on a table"
+    assert found.unwanted == ("laces",)
+    assert found.unknown == ("laces", "table")
+
+
+def test_a_number_is_a_count_and_a_pronoun_is_none() -> None:
+    assert read_query("one red shoe", COUNTED).asked["count"] == ("one",)
+    assert read_query("two shoes", COUNTED).asked["count"] == ("two",)
+    assert "count" not in read_query("like this but a blue one", COUNTED).asked
+    assert "count" not in read_query("a blue one with stripes", COUNTED).asked
+
+
+def test_an_encoder_without_attributes_knows_no_unknown_words() -> None:
+    found = read_query("a dog without a leash", {})
+    assert (found.asked, found.refused, found.unknown) == ({}, {}, ())
+    assert (found.wanted, found.unwanted) == ("a dog", ("leash",))
+
+
+def test_politeness_is_no_content() -> None:
+    assert not has_content("something like this one, please")
+    assert has_content("something like this dog")
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_read(text: str) -> None:
+    found = read_query(text, ATTRIBUTES)
+    for name, values in [*found.asked.items(), *found.refused.items()]:
+        assert set(values) <= set(ATTRIBUTES[name])
+        assert len(set(values)) == len(values)
