@@ -34,14 +34,12 @@ class Place:
         name: what it was asked for as.
         folder: where it is; of an id the snapshot in the Hub's cache.
         repo: the id; None where a folder was asked for.
-        revision: a branch, tag or commit of the id; None: its main branch.
         may_download: whether the network may be asked for what is missing.
     """
 
     name: str
     folder: Path
     repo: str | None = None
-    revision: str | None = None
     may_download: bool = False
 
     @property
@@ -56,21 +54,26 @@ class Place:
     def with_weights(self, check: Callable[[int], None] | None = None) -> Place:
         """Return the same place with the weights in it; a folder as it is.
 
+        They are of the commit that the small files are of, whatever the branch holds by now.
+
         Args:
             check: is given the bytes of the weights before they are downloaded, and may refuse.
 
         Raises:
             OfflineModelUnavailable: they are not in the cache, and cannot be downloaded.
+            ModelFileError: the repository has no safetensors.
         """
         if self.repo is None:
             return self
-        wanted = [*SMALL, *WEIGHTS]
-        folder = _cached(self.repo, self.revision, wanted)
+        wanted, commit = [*SMALL, *WEIGHTS], self.folder.name
+        folder = _cached(self.repo, commit, wanted)
         if folder is None or not any(folder.glob("model*.safetensors")):
-            if check is not None and self.may_download:
-                check(_size(self.repo, self.revision, self.name))
-            folder = _fetched(self.name, self.repo, self.revision, wanted, may_download=self.may_download)
-        return Place(name=self.name, folder=folder, repo=self.repo, revision=self.revision)
+            if self.may_download:
+                size = _size(self.repo, commit, self.name)
+                if check is not None:
+                    check(size)
+            folder = _fetched(self.name, self.repo, commit, wanted, may_download=self.may_download)
+        return Place(name=self.name, folder=folder, repo=self.repo)
 
 
 def find_place(name: str, *, download: bool = True) -> Place:
@@ -98,7 +101,7 @@ def find_place(name: str, *, download: bool = True) -> Place:
     here = _cached(repo, revision, SMALL)
     if here is None or not (here / "config.json").is_file():
         here = _fetched(name, repo, revision, SMALL, may_download=may_download)
-    return _checked(Place(name=name, folder=here, repo=repo, revision=revision, may_download=may_download))
+    return _checked(Place(name=name, folder=here, repo=repo, may_download=may_download))
 
 
 def read_json(path: Path) -> Mapping[str, Any]:
@@ -161,16 +164,23 @@ def _fetched(name: str, repo: str, revision: str | None, wanted: Sequence[str], 
     return _explained(name, repo, lambda: Path(snapshot_download(repo, revision=revision, allow_patterns=list(wanted))))
 
 
-def _size(repo: str, revision: str | None, name: str) -> int:
-    """Return the bytes of the weights on the Hub; those of one that has none are 0."""
+def _size(repo: str, revision: str, name: str) -> int:
+    """Return the bytes of the weights on the Hub; refuse a repository that has only other forms of them."""
     from huggingface_hub import HfApi  # noqa: PLC0415  0.5 s; reached only for a download
 
-    def ask() -> int:
+    def ask() -> dict[str, int]:
         info = HfApi().model_info(repo, revision=revision, files_metadata=True)
-        files = info.siblings or ()
-        return sum(file.size or 0 for file in files if any(fnmatch.fnmatch(file.rfilename, one) for one in WEIGHTS))
+        return {file.rfilename: file.size or 0 for file in info.siblings or ()}
 
-    return _explained(name, repo, ask)
+    files = _explained(name, repo, ask)
+    sizes = [size for file, size in files.items() if any(fnmatch.fnmatch(file, pattern) for pattern in WEIGHTS)]
+    if not sizes:
+        others = sorted(file for file in files if file.endswith((".bin", ".pt", ".pth", ".ckpt", ".h5", ".gguf")))
+        raise ModelFileError(
+            f"{name}: the repository has no safetensors{f', only {others[0]}' if others else ''}; a pickle runs code when "
+            f"it is loaded, so take a revision with safetensors ({repo}@refs/pr/N), or another repository"
+        )
+    return sum(sizes)
 
 
 def _explained(name: str, repo: str, work: Callable[[], T]) -> T:

@@ -173,7 +173,8 @@ class HuggingSpeaker:
         return {key: value for key, value in found.items() if key != "labels"}
 
     def _decoded(self, tokens: Sequence[int]) -> str:
-        text: str = self._loaded.processor.tokenizer.decode(tokens, skip_special_tokens=True)
+        with self._lock:  # a tokenizer of tokenizers cannot be read while another thread sets its padding
+            text: str = self._loaded.processor.tokenizer.decode(tokens, skip_special_tokens=True)
         return text.strip()
 
 

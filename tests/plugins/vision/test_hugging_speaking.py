@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -203,6 +204,14 @@ def test_older_blip2_processors_that_do_not_know_the_queries_do(
     assert about.pop("num_query_tokens") == 4
     path.write_text(json.dumps(about))
     assert HuggingSpeaker(str(folder), max_tokens=6).caption(ONE).text == speakers["blip2"].caption(ONE).text
+
+
+def test_threads_take_turns(speakers: dict[str, HuggingSpeaker]) -> None:
+    speaker = speakers["idefics3"]
+    questions = [f"what is {n}?" for n in range(4)] * 3
+    alone = [speaker.ask([ONE], question) for question in questions]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda question: speaker.ask([ONE], question), questions)) == alone
 
 
 def test_max_tokens_below_one_are_refused(folders: dict[str, Path]) -> None:
