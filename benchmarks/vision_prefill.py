@@ -3,9 +3,9 @@
 python -m benchmarks.vision_prefill [--threads N] [--repeats 3] [--slice] [--write]
 
 The language model is a random one of the shape of Llama 3.2 1B in llama.cpp, the resampler is torch's (two layers of width 1024, random
-weights, single precision): time depends on shapes alone. Both have the same threads, and are timed turn about. What enters the model are
-tokens of its vocabulary: a row of embeddings costs the same but for looking it up. The image encoder, which both need, is not timed, and
-no logits are computed. Multiply-adds are computed from the shapes and stand beside the times. Not while anything else runs.
+weights, single precision): time depends on shapes alone. Both have the same threads, and are timed turn about. What the model reads are
+rows in the place of tokens: random ones for the visual tokens, and the resampler's own latents. The image encoder, which both need, is not
+timed, and no logits are computed. Multiply-adds are computed from the shapes and stand beside the times. Not while anything else runs.
 """
 
 from __future__ import annotations
@@ -18,16 +18,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, ScalarFormatter
+from numpy.typing import NDArray
 
 from agentkit.engine.llama.context import Context, ContextOptions, Part
 from agentkit.engine.llama.library import physical_cores
 from agentkit.engine.llama.model import Model
+from agentkit.engine.llama.rows import Row, Rows, Span
 from agentkit_vision.nn import resampler
 from agentkit_vision.nn.resampler import PerceiverResampler, ResamplerConfig
 from benchmarks import random_llama, render
@@ -41,6 +44,8 @@ TOKENS, LATENTS, SEED = (64, 256, 1024, 4096), 16, 7
 INPUT, WIDTH, LAYERS, HEAD = 1024, 1024, 2, 64  # tokens are as wide as those of CLIP's ViT-L
 SMALL = Shape(layers=2, width=128, hidden=256, heads=4, kv_heads=2, vocab=600, context=2048)
 SMALL_TOKENS = (64, 256)
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,19 +106,23 @@ class Reader:
         self.model = Model(path)
         self.context = Context(self.model, ContextOptions(tokens=most, threads=threads, live=1))
 
-    def read(self, tokens: int) -> None:
-        """Have the language model read so many tokens, from nothing."""
-        self.context.keep_first(0, 0)
-        words = self.rng.integers(2, self.model.n_vocab, size=tokens).tolist()
-        for start in range(0, tokens, self.context.batch_tokens):
-            self.context.decode([Part(0, words[start : start + self.context.batch_tokens])])
-        assert self.context.length(0) == tokens
+    def visual(self, tokens: int) -> NDArray[np.float32]:
+        """Return random rows as wide as the language model's embeddings, (tokens, width)."""
+        return self.rng.standard_normal((tokens, self.model.n_embd_input), dtype=np.float32)
 
-    def resample(self, x: torch.Tensor) -> None:
-        """Have the resampler make its latents of (1, N, width) tokens."""
+    def read(self, values: NDArray[np.float32]) -> None:
+        """Have the language model read rows (n, width) in the place of tokens, from nothing."""
+        self.context.keep_first(0, 0)
+        span = Span(self.context.vocabulary, Rows(values=values, length=len(values)))
+        places = [Row.of(span, place) for place in range(len(values))]
+        for start in range(0, len(places), self.context.batch_tokens):
+            self.context.decode([Part(0, places[start : start + self.context.batch_tokens])])
+
+    def resample(self, x: torch.Tensor) -> NDArray[np.float32]:
+        """Return the resampler's latents of (1, N, input width) tokens, (K, width)."""
         with torch.inference_mode():
-            found = self.resampler(x)
-        assert found.shape[-2:] == (LATENTS, self.config.output_width)
+            found: NDArray[np.float32] = self.resampler(x)[0, 0].numpy()
+        return found
 
     def close(self) -> None:
         """Free the language model."""
@@ -121,11 +130,12 @@ class Reader:
         self.model.close()
 
 
-def timed(run: Callable[[], None]) -> float:
-    """Return how many seconds a call takes."""
+def timed(run: Callable[[], Result], spent: list[float]) -> Result:
+    """Return what a call returns; the seconds it took are added to `spent`."""
     began = time.perf_counter()
-    run()
-    return time.perf_counter() - began
+    result = run()
+    spent.append(time.perf_counter() - began)
+    return result
 
 
 def measure(path: Path, shape: Shape, tokens: Sequence[int], *, threads: int, repeats: int) -> list[Point]:
@@ -133,15 +143,15 @@ def measure(path: Path, shape: Shape, tokens: Sequence[int], *, threads: int, re
     reader = Reader(path, shape, threads=threads, most=max(tokens))
     spent: Mapping[int, tuple[list[float], list[float], list[float]]] = {n: ([], [], []) for n in tokens}
     try:
-        reader.read(min(tokens))
-        reader.resample(torch.randn(1, min(tokens), reader.config.input_width))
+        reader.read(reader.visual(min(tokens)))
+        reader.read(reader.resample(torch.randn(1, min(tokens), reader.config.input_width)))
         for repeat in range(repeats):
             for n in tokens:
-                x = torch.randn(1, n, reader.config.input_width)
+                x, visual = torch.randn(1, n, reader.config.input_width), reader.visual(n)
                 plain, resampled, latents = spent[n]
-                plain.append(timed(partial(reader.read, n)))
-                resampled.append(timed(partial(reader.resample, x)))
-                latents.append(timed(partial(reader.read, LATENTS)))
+                timed(partial(reader.read, visual), plain)
+                found = timed(partial(reader.resample, x), resampled)
+                timed(partial(reader.read, found), latents)
                 print(f"\rround {repeat + 1} of {repeats}: {n} tokens   ", end="", file=sys.stderr)
     finally:
         reader.close()

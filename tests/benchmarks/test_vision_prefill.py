@@ -53,6 +53,19 @@ def test_the_measurement_times_every_arm_as_often(tmp_path: Path) -> None:
     assert min(many.plain) > min(many.latents)
 
 
+def test_the_language_model_reads_the_latents_themselves(tmp_path: Path) -> None:
+    path = random_llama.write(tmp_path / "small.gguf", SMALL)
+    reader = vision_prefill.Reader(path, SMALL, threads=1, most=1024)
+    try:
+        latents = reader.resample(torch.randn(1, 100, reader.config.input_width))
+        assert latents.shape == (LATENTS, SMALL.width)
+        for values in (reader.visual(700), latents, reader.visual(3)):  # more than a batch, and fewer after
+            reader.read(values)
+            assert reader.context.length(0) == len(values)
+    finally:
+        reader.close()
+
+
 def test_rows_say_what_was_timed() -> None:
     measured = vision_prefill.rows([point(64, (2.0, 2.2, 2.4), (0.1, 0.2, 0.3), (1.0, 1.0, 1.0))])
     found = {row.id: row for row in measured}
