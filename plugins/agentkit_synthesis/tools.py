@@ -160,9 +160,11 @@ def _real(name: str, context: ToolContext) -> str:
     folder = within(name, context.workspace)
     if folder.is_dir():
         return str(folder)
-    if name in ("digits", "products"):
+    if name in ("digits", "products", "shop"):
         return name
-    raise InvalidParams(f"/against: {shown(folder, context.workspace)} is no folder; name one, or digits, or products")
+    raise InvalidParams(
+        f"/against: {shown(folder, context.workspace)} is no folder; name one, or digits, or products, or shop"
+    )
 
 
 def _home(context: ToolContext) -> Path:
