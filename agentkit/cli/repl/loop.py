@@ -86,7 +86,8 @@ class Chat:
         refuse_unsupported(Task(parts=(*images,)), self.agent.engine.capabilities)
         self.images += images
         for image in images:
-            self.console.print(Text(f"{clean(str(image.url or image.path))} goes with the next message", style="dim"))
+            name = image.path.name if image.path is not None else str(image.url)
+            self.console.print(Text(f"{clean(name)} goes with the next message", style="dim"))
 
     def new_thread(self) -> None:
         """Start a new conversation."""

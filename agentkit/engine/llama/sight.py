@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from agentkit.engine.llama.loaded import Loaded
-from agentkit.engine.llama.mmproj import Projector
 from agentkit.engine.llama.rows import Rows, Seen, key_of
 from agentkit.errors import ModelError, UnsupportedPart
 from agentkit.media import IMAGES, bytes_of
@@ -54,9 +53,7 @@ class Sight:
     @property
     def images(self) -> bool:
         """Whether pictures can be seen."""
-        if self._eye is not None or (self._info is not None and self._info.images):
-            return True
-        return self._info is None and self._offered() is not None
+        return self._eye is not None or self._has_own or self._offered() is not None
 
     @property
     def audio(self) -> bool:
@@ -79,16 +76,16 @@ class Sight:
             )
         data = bytes_of(block)
         kept = self._loaded.pictures
-        if self._info is not None and self._eye is None:
-            projector, info = self._projector, self._info
-            return kept.tokens(key_of(info.sha256(), data, None), lambda: projector().see(data))
+        if self._info is not None and (not is_image or (self._eye is None and self._has_own)):
+            info = self._info
+            return kept.tokens(key_of(info.sha256(), data, None), lambda: self._loaded.projector(info).see(data))
         eye = self._opened()
         key = key_of(eye.fingerprint, data, words if eye.reads_words else None)
         return kept.tokens(key, lambda: _seen(eye, data, words))
 
-    def _projector(self) -> Projector:
-        assert self._info is not None
-        return self._loaded.projector(self._info)
+    @property
+    def _has_own(self) -> bool:
+        return self._info is not None and self._info.images
 
     def _offered(self) -> Callable[[], Eye] | None:
         with self._lock:
