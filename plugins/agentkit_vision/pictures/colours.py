@@ -81,6 +81,9 @@ def _converted(image: Any, profile: bytes) -> tuple[Any, list[str]]:
 def _on_white(image: Any) -> tuple[Any, list[str]]:
     grey = image.mode in ("1", "L", "LA", "La")
     mode = "L" if grey else "RGB"
+    key = image.info.get("transparency")
+    if image.mode == "RGB" and isinstance(key, tuple) and max(key) > 255:
+        image.info["transparency"] = tuple(value >> 8 for value in key)  # of 16 bits, as the pixels were
     whole = image.convert("LA" if grey else "RGBA")
     alpha = whole.getchannel("A")
     if alpha.getextrema()[0] == 255:

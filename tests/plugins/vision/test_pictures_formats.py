@@ -169,7 +169,7 @@ def test_half_transparent_grey_and_palettes() -> None:
         (16, 0, b"\x10\x10\x20\x20", b"\x20\x20", [[16] * 3, [255] * 3]),
         (1, 0, b"\x40", b"\0\x01", [[0] * 3, [255] * 3]),
         (8, 2, b"\x01\x02\x03\x04\x05\x06", b"\0\x04\0\x05\0\x06", [[1, 2, 3], [255] * 3]),
-        (8, 2, b"\x01\x02\x03\x04\x05\x06", b"\xff\x04\xff\x05\xff\x06", [[1, 2, 3], [255] * 3]),  # low bytes count
+        (16, 2, b"\1\x80\2\0\3\0\xff\xff\x80\x80\0\0", b"\xff\xff\x80\x80\0\0", [[1, 2, 3], [255] * 3]),
     ],
 )
 def test_a_transparent_colour_of_a_png(bits: int, colour: int, row: bytes, key: bytes, shown: list[list[int]]) -> None:
