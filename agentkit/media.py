@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import os
 import re
 import struct
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +25,7 @@ from agentkit.types import AudioPart, ImagePart, Provenance, Trust
 
 __all__ = [
     "AUDIO", "IMAGES", "MAX_BYTES", "block_of", "bytes_of", "fetched", "is_media", "kept", "looks_like", "mime_type",
-    "pixels",
+    "pixels", "prune",
 ]  # fmt: skip
 
 MAX_BYTES = 32 << 20  # of one file
@@ -153,6 +155,18 @@ def bytes_of(block: Block) -> bytes:
     return data
 
 
+def prune(older_than_s: float, told: str) -> int:
+    """Delete the copies that nobody used for so long, but for those whose hash is in the text `told`; return the bytes."""
+    freed, horizon = 0, time.time() - older_than_s
+    for path in _folder().glob("*") if _folder().is_dir() else ():
+        with contextlib.suppress(OSError):  # another process may have done it
+            status = path.stat()
+            if status.st_mtime < horizon and path.name not in told:
+                path.unlink()
+                freed += status.st_size
+    return freed
+
+
 def _read(part: ImagePart | AudioPart) -> tuple[str, bytes]:
     """Return what people call a part, and its bytes."""
     if part.data is not None:
@@ -182,6 +196,7 @@ def _copy(data: bytes) -> Path:
     path = _folder() / hashlib.sha256(data).hexdigest()
     try:
         if path.is_file() and path.stat().st_size == len(data):
+            os.utime(path)
             return path
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         aside = path.with_suffix(f".{os.getpid()}.{os.urandom(4).hex()}")
@@ -205,6 +220,8 @@ def _kept_bytes(name: str) -> bytes:
         ) from error
     if hashlib.sha256(data).hexdigest() != name:
         raise UnsupportedPart(f"{path}: the copy of a picture or sound of this conversation has changed; give it again")
+    with contextlib.suppress(OSError):  # `prune` looks at when it was last used
+        os.utime(path)
     return data
 
 

@@ -58,7 +58,7 @@ def path(as_json: bool) -> None:
 @dry_run_option
 @json_option
 def prune(older_than: str | None, unfinished: bool, dry_run: bool, as_json: bool) -> None:
-    """Delete old runs with all they left.
+    """Delete old runs with all they left, and copies of pictures that no conversation used since.
 
     Those that wait for an approval stay, and so do those that can still go on with --resume, unless --unfinished.
 
@@ -66,6 +66,7 @@ def prune(older_than: str | None, unfinished: bool, dry_run: bool, as_json: bool
     agentkit db prune --older-than 30d --dry-run
     agentkit db prune --older-than 12h --unfinished
     """
+    from agentkit import media
     from agentkit.cli.threads import opened
 
     seconds = _age(older_than) if older_than is not None else _keep_s()
@@ -75,6 +76,8 @@ def prune(older_than: str | None, unfinished: bool, dry_run: bool, as_json: bool
         if not dry_run:
             store.vacuum()
         freed = max(0, before - store.size())
+        if not dry_run:
+            freed += media.prune(seconds, "".join(str(row.get("start")) for row in store.runs(limit=1_000_000)))
     if as_json:
         document("db prune", {"runs": gone, "bytes_freed": freed, "dry_run": dry_run})
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import struct
 import threading
 from collections.abc import Iterator
@@ -71,6 +72,16 @@ def test_equal_pictures_are_kept_once_and_mended(tmp_path: Path) -> None:
     shown(ImagePart(data=RED))
     assert media.bytes_of(one) == RED
     assert list(copy.parent.iterdir()) == [copy]
+
+
+def test_copies_that_nobody_used_for_long_are_deleted() -> None:
+    old, named, used = (shown(ImagePart(data=png((n, n, n)))).content[1] for n in range(3))
+    for block in (old, named, used):
+        os.utime(config.data_dir() / "media" / block["file_id"], (0, 0))
+    media.bytes_of(used)
+    assert media.prune(3_600, f"... {named['file_id']} ...") == len(png((0, 0, 0)))
+    assert {path.name for path in (config.data_dir() / "media").iterdir()} == {named["file_id"], used["file_id"]}
+    assert media.prune(3_600, "") == len(png((1, 1, 1)))
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from agentkit.models.gguf import GGUFInfo
 from agentkit.models.machine import Memory, memory
 from agentkit.models.memory import ALL_TYPES, LIVE, MemoryEstimate, default_context, estimate, largest_context
 
-__all__ = ["Fit", "check_fits", "copied_types", "fit"]
+__all__ = ["Fit", "check_eyes_fit", "check_fits", "copied_types", "fit"]
 
 _BUFFERS_WITHIN = 1.5  # the estimate of the buffers may be that much too large (`python -m benchmarks.memory`)
 _GPU = 1  # enum ggml_backend_dev_type: a device with memory of its own
@@ -105,6 +105,20 @@ def check_fits(
         need = found.estimate
         parts = f"{_size(need.kv)} of it for the context, {_size(need.buffers)} for buffers"
         raise ModelError(f"{path}: it does not fit: it takes {found} ({parts}); {found.advice}")
+
+
+def check_eyes_fit(path: Path, weight_bytes: int) -> None:
+    """Refuse an mmproj that cannot fit beside its model; its weights are copied into memory.
+
+    Raises:
+        ModelError: it needs more memory than there is.
+    """
+    there = memory()
+    if there is not None and weight_bytes > there.most:
+        raise ModelError(
+            f"{path}: it does not fit: its weights take {_size(weight_bytes)}, and {_size(there.most)} can be had on "
+            f"{there.place}; take a smaller quantisation of it, or close other programs"
+        )
 
 
 def copied_types() -> frozenset[str]:

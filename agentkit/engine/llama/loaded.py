@@ -22,7 +22,7 @@ from agentkit.engine.llama.adapters import Adapters
 from agentkit.engine.llama.context import Context, ContextOptions
 from agentkit.engine.llama.drafts import Drafting, Pace
 from agentkit.engine.llama.embedding import Embedder
-from agentkit.engine.llama.fits import check_fits
+from agentkit.engine.llama.fits import check_eyes_fit, check_fits
 from agentkit.engine.llama.library import WRITTEN_FOR, physical_cores, supports_gpu
 from agentkit.engine.llama.mmproj import Projector
 from agentkit.engine.llama.model import Model
@@ -117,10 +117,12 @@ class Loaded:
         """Return what an mmproj sees and hears with, loaded when it is first asked for.
 
         Raises:
+            ModelError: there is no memory for it.
             ModelFileError: llama.cpp cannot load it, or it belongs to another model.
         """
         with self.in_use(), self._projecting:
             if info.path not in self._projectors:
+                check_eyes_fit(info.path, info.weight_bytes)
                 on_gpu = supports_gpu() and self.key.gpu_layers != "none"
                 self._projectors[info.path] = Projector(info.path, self.model, threads=self.threads, on_gpu=on_gpu)
             return self._projectors[info.path]

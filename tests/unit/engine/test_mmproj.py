@@ -19,13 +19,15 @@ from agentkit.config import EngineSettings
 from agentkit.engine import open_engine
 from agentkit.engine.llama import LlamaEngine, Model
 from agentkit.engine.llama.context import Context, ContextOptions, Part
+from agentkit.engine.llama.fits import check_eyes_fit
 from agentkit.engine.llama.library import C
 from agentkit.engine.llama.mmproj import Projector
 from agentkit.engine.llama.rows import Kept, Row, Span, kinds
 from agentkit.engine.llama.sessions import Session, Text
 from agentkit.engine.trial import try_model
-from agentkit.errors import EngineError, ModelFileError, ModelNotFound, UnsupportedPart
+from agentkit.errors import EngineError, ModelError, ModelFileError, ModelNotFound, UnsupportedPart
 from agentkit.messages import user_message
+from agentkit.models.machine import Memory
 from agentkit.models.mmproj import beside, inspect_mmproj
 from agentkit.protocols import Request
 from agentkit.types import AudioPart, ImagePart, Task, TextPart
@@ -343,6 +345,13 @@ def test_a_model_with_ears_hears(tiny: Path, tmp_path: Path) -> None:
         with pytest.raises(UnsupportedPart, match="cannot see"):
             engine.count(Request(messages=[shown("x", png(RED))]))
     try_model(tiny, EngineSettings(context=1536, threads=1, mmproj=str(ears)))
+
+
+def test_an_mmproj_without_memory_for_it(tiny: Path, eyes: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    small = Memory(place="this machine", total=1000, free=1000)
+    monkeypatch.setattr("agentkit.engine.llama.fits.memory", lambda: small)
+    with pytest.raises(ModelError, match=r"mlp\.gguf: it does not fit"):
+        check_eyes_fit(eyes["mlp"], inspect_mmproj(eyes["mlp"]).weight_bytes)
 
 
 # --- by name ----------------------------------------------------------------------------------------------------------
