@@ -1,4 +1,4 @@
-"""Thumbnails, and a contact sheet as one PNG. Pillow is imported here, so this module is reached late."""
+"""A contact sheet as one PNG. Pillow is imported here, so this module is reached late."""
 
 from __future__ import annotations
 
@@ -8,21 +8,10 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from agentkit_vision.contracts import Pixels
-
-__all__ = ["sheet_png", "thumbnail_png"]
+__all__ = ["sheet_png"]
 
 TILE, GAP, LINE, COLUMNS = 160, 14, 15, 5
 INK, DIM, PAPER, CARD = (29, 35, 41), (93, 104, 114), (251, 251, 250), (238, 240, 242)
-
-
-def thumbnail_png(pixels: Pixels, side: int) -> bytes:
-    """Return an image as a PNG whose longer side is at most `side` pixels."""
-    image = Image.fromarray(pixels)
-    image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
 
 
 def sheet_png(title: str, tiles: Sequence[tuple[bytes | None, Sequence[str]]]) -> bytes:

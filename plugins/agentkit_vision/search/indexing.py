@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +13,6 @@ from typing import Any, NamedTuple
 from agentkit.errors import InvalidParams
 from agentkit.extensions import Plugin
 from agentkit.jobs import Job, JobContext, JobPlan, write_atomic
-from agentkit_vision.contracts import Pixels
 from agentkit_vision.search.collection import Collection, home_in
 from agentkit_vision.search.errors import NotMade
 from agentkit_vision.search.listing import Listing, labels_in, list_images
@@ -163,14 +163,9 @@ def _gone(root: Path, folder: Path, listing: Listing, recursive: bool) -> Callab
 
 
 def _thumbnails(side: int) -> Thumbnail:
-    if not side:
-        return lambda pixels: None
-    from agentkit_vision.search.drawing import thumbnail_png  # noqa: PLC0415  Pillow
+    from agentkit_vision.pictures import thumbnail  # noqa: PLC0415  Pillow
 
-    def draw(pixels: Pixels) -> bytes:
-        return thumbnail_png(pixels, side)
-
-    return draw
+    return partial(thumbnail, side=side) if side else lambda picture: None
 
 
 def _tell(changes: Changes, listing: Listing, context: JobContext) -> None:

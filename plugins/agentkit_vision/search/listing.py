@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["METADATA", "SUFFIXES", "Listing", "labels_in", "list_images"]
+__all__ = ["METADATA", "Listing", "labels_in", "list_images"]
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".ico", ".tga", ".avif", ".jp2"})  # fmt: skip
 METADATA = "metadata.jsonl"  # as Hugging Face's ImageFolder has it
 FILE = "file_name"
 
@@ -21,7 +20,7 @@ class Listing:
     """What there is in a folder.
 
     Attributes:
-        files: the pictures, by their endings, in one order everywhere.
+        files: the pictures, in one order everywhere.
         closed: folders that cannot be read, with the reason: what is in them is not known to be gone.
     """
 
@@ -30,17 +29,16 @@ class Listing:
 
 
 def list_images(folder: Path, *, recursive: bool = True) -> Listing:
-    """Return a folder's pictures; hidden files and folders, and links to folders, are left out."""
-    files: list[Path] = []
+    """Return a folder's pictures, and the folders in it that could not be looked into.
+
+    Raises:
+        InvalidParams: it is no folder, or cannot be listed.
+    """
+    from agentkit_vision.pictures import find_images  # noqa: PLC0415  Pillow
+
     closed: dict[Path, str] = {}
-
-    def unread(error: OSError) -> None:
-        closed[Path(error.filename)] = error.strerror or "cannot be read"
-
-    for here, folders, names in os.walk(folder, onerror=unread):
-        folders[:] = sorted(name for name in folders if not name.startswith(".")) if recursive else []
-        files += [Path(here, name) for name in names if _is_image(name)]
-    return Listing(files=tuple(sorted(path for path in files if path.is_file())), closed=closed)
+    files = tuple(find_images(folder, recursive, skipped=closed.__setitem__))
+    return Listing(files=files, closed=closed)
 
 
 def labels_in(folder: Path) -> dict[Path, dict[str, str]]:
@@ -63,10 +61,6 @@ def labels_in(folder: Path) -> dict[Path, dict[str, str]]:
                 labels = {name: _text(value) for name, value in row.items() if name != FILE and _is_label(value)}
                 found[Path(os.path.normpath(Path(here, row[FILE])))] = labels
     return found
-
-
-def _is_image(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122  not a path yet
 
 
 def _is_label(value: Any) -> bool:

@@ -22,7 +22,7 @@ from agentkit_vision.search.errors import DamagedCollection
 from agentkit_vision.search.filters import Filters
 from agentkit_vision.search.ranking import BLOCK, mmr, scores, top_k, unit
 from agentkit_vision.search.values import Snapshot
-from agentkit_vision.search.wording import Reading, read_query
+from agentkit_vision.search.wording import Reading, beside, read_query
 
 __all__ = ["Filters", "Found", "Hit", "Searcher", "Weights"]
 
@@ -153,10 +153,11 @@ class Searcher:
         image = (
             unit(np.asarray(self.encoder.embed_images([photo.pixels])[0], np.float32)) if photo is not None else None
         )
+        photo_reads = self.reader.read_one(image) if image is not None else {}
+        reading = beside(reading, photo_reads)
         query = compose(self.encoder, self.reader, reading, image, weights)
         allowed = np.flatnonzero(self._allowed(now, filters, reading, photo))
         chosen = self._chosen(now, allowed, query.whole, k, relevance)
-        photo_reads = self.reader.read_one(image) if image is not None else {}
         root = self.collection.root
         hits = tuple(self._hit(now, int(n), root, query, reading, photo_reads) for n in chosen)
         return Found(hits=hits, how=query.how, reading=reading, own=query.own, searched=len(now), allowed=len(allowed))

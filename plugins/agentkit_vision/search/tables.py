@@ -30,6 +30,7 @@ SCHEMA = (
     f"PRAGMA user_version = {VERSION}",
 )
 _MENDS = (
+    ("closed database", "open the collection again"),
     ("locked", "another program holds it; close that program, or wait"),
     ("not a database", "it is not a SQLite file; delete the collection's folder and index again"),
     ("malformed", "it is damaged; delete the collection's folder and index again"),
@@ -52,15 +53,12 @@ def for_reading(home: Path) -> sqlite3.Connection:
         raise NotMade(f"{home}: no collection is there; index a folder first")
     with errors(home):
         try:
-            connection = _connect(file, "mode=ro")
-            version = _version(connection)
+            connection = _connect(home, "mode=ro")
         except sqlite3.OperationalError as error:
             if "open" not in str(error):
                 raise
-            connection = _connect(file, "mode=ro&immutable=1")  # no place for the WAL's index: nobody writes there
-            version = _version(connection)
-    _known(home, version)
-    if not version:
+            connection = _connect(home, "mode=ro&immutable=1")  # no place for the WAL's index: nobody writes there
+    if not is_made(connection):
         connection.close()
         raise NotMade(f"{home}: a collection was begun there and never made; index its folder again")
     return connection
@@ -73,11 +71,9 @@ def for_writing(home: Path) -> sqlite3.Connection:
         StoreError: it cannot be written, is damaged, or a newer agentkit wrote it.
     """
     with errors(home):
-        connection = _connect(home / DATABASE, "mode=rwc")
-        version = _version(connection)
+        connection = _connect(home, "mode=rwc")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-    _known(home, version)
     return connection
 
 
@@ -111,24 +107,31 @@ def errors(home: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         text = str(error)
-        mend = next((mend for sign, mend in _MENDS if sign in text), "delete the collection's folder and index again")
+        mend = next(
+            (mend for sign, mend in _MENDS if sign in text),
+            "check the disk, or delete the collection's folder and index again",
+        )
         kind = DamagedCollection if any(sign in text for sign in _DAMAGE) else StoreError
         raise kind(f"{home / DATABASE}: {text}; {mend}") from error
 
 
-def _connect(file: Path, how: str) -> sqlite3.Connection:
-    name = quote(os.fsencode(file.absolute().as_posix()))
-    return sqlite3.connect(
+def _connect(home: Path, how: str) -> sqlite3.Connection:
+    """Open the file, and see that this agentkit knows its tables."""
+    name = quote(os.fsencode((home / DATABASE).absolute().as_posix()))
+    connection = sqlite3.connect(
         f"file:{name}?{how}", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
     )
+    try:
+        version = _version(connection)
+        if version > VERSION:
+            raise StoreError(
+                f"{home}: written by a newer agentkit (version {version}, this one knows {VERSION}); update it"
+            )
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
-def _known(home: Path, version: int) -> None:
-    if version > VERSION:
-        raise StoreError(
-            f"{home}: written by a newer agentkit (version {version}, this one knows {VERSION}); update it"
-        )

@@ -18,7 +18,7 @@ from agentkit_vision.search.writer import Writer
 __all__ = ["Changes", "Failure", "Load", "Thumbnail", "is_unchanged", "update"]
 
 Load = Callable[[Path], Picture]
-Thumbnail = Callable[[Pixels], bytes | None]
+Thumbnail = Callable[[Picture], bytes | None]
 WAITING = 8  # times a batch: files without new contents that may wait for it to be full
 
 
@@ -57,7 +57,7 @@ def update(
     load: Load,
     *,
     labels: Mapping[Path, Mapping[str, str]] | None = None,
-    thumbnail: Thumbnail = lambda pixels: None,
+    thumbnail: Thumbnail = lambda picture: None,
     batch: int = 32,
     gone: Callable[[str], bool] = lambda name: False,
     should_stop: Callable[[], bool] = lambda: False,
@@ -71,7 +71,7 @@ def update(
         files: absolute paths, in the order in which they get their ids.
         load: reads a picture; what it raises is the file's own failure, noted and never fatal.
         labels: of the files that have any.
-        thumbnail: pixels -> a small PNG, or None.
+        thumbnail: picture -> a small PNG, or None.
         batch: images that are embedded at once.
         gone: whether a name that is in the collection and not among `files` is to be taken out, once all are done.
         should_stop: asked between batches.
@@ -172,7 +172,7 @@ class _Work:
         (width, height), sha256 = picture.size, picture.sha256 or entry.sha256  # its own: it may just have changed
         if not self._writer.holds(sha256):
             self._pixels.setdefault(sha256, picture.pixels)
-        return replace(entry, sha256=sha256, width=width, height=height, thumbnail=self._thumbnail(picture.pixels))
+        return replace(entry, sha256=sha256, width=width, height=height, thumbnail=self._thumbnail(picture))
 
 
 def _contents(path: Path) -> str:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
-__all__ = ["Reading", "has_content", "read_query"]
+__all__ = ["Reading", "beside", "has_content", "read_query"]
 
 WORDS = """
     a all also an and any are as at be but by can could do does exactly find for from get give i if image images in is it
@@ -19,6 +20,7 @@ WORDS = """
 """
 STOP = frozenset(WORDS.split())
 REFUSING = ("without any", "without", "but not", "and not", "not", "no", "except for", "except", "excluding", "minus", "other than", "instead of", "rather than")  # fmt: skip
+OTHER = frozenset({"other", "another", "different"})  # before the name of an attribute
 ENDS = frozenset({",", ";", ".", ":", "!", "?", "but", "with", "in", "like"})
 _TOKEN = re.compile(r"[^\W_]+|[,;.:!?]")
 Phrase = tuple[str, ...]
@@ -31,6 +33,7 @@ class Reading:
     Attributes:
         asked: attribute -> values that it names, in their order.
         refused: attribute -> values that it does not want.
+        other: attributes that it wants otherwise than a photo has them ("in another colour").
         wanted: its text without what is refused.
         unwanted: what is refused and is no attribute's value, as it was written.
         unknown: words that are no value, no attribute's name and no stop word; empty where the encoder tells no attributes.
@@ -38,6 +41,7 @@ class Reading:
 
     asked: Mapping[str, Sequence[str]] = field(default_factory=dict)
     refused: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    other: Sequence[str] = ()
     wanted: str = ""
     unwanted: Sequence[str] = ()
     unknown: Sequence[str] = ()
@@ -51,7 +55,7 @@ def read_query(text: str, attributes: Mapping[str, Sequence[str]]) -> Reading:
         attributes: attribute -> values that the encoder tells apart; may be empty.
     """
     words, values = _TOKEN.findall(text.casefold()), _phrases(attributes)
-    names = {form for name in attributes for word in _words(name) for form in _forms(word)}
+    names = {form: name for name in attributes for word in _words(name) for form in _forms(word)}
     asked: dict[str, list[str]] = {}
     refused: dict[str, list[str]] = {}
     wanted, unknown, unwanted = list[str](), list[str](), list[list[str]]()
@@ -68,22 +72,34 @@ def read_query(text: str, attributes: Mapping[str, Sequence[str]]) -> Reading:
             (refused if refusing else asked).setdefault(value[0], []).append(value[1])
         elif refusing and word not in STOP:
             unwanted[-1].append(word)
-        if value is None and word not in STOP | ENDS | names:
+        if value is None and word not in STOP | ENDS | OTHER and not _named(word, names):
             unknown.append(word)
         wanted += [] if refusing else words[at : at + length]
         at += length
     return Reading(
         asked={name: tuple(dict.fromkeys(found)) for name, found in asked.items()},
         refused={name: tuple(dict.fromkeys(found)) for name, found in refused.items()},
+        other=tuple(
+            dict.fromkeys(name for before, word in pairwise(words) if before in OTHER for name in _named(word, names))
+        ),
         wanted=re.sub(r" (?=[,;.:!?])", "", " ".join(wanted)).strip(" ,;.:!?"),
         unwanted=tuple(" ".join(phrase) for phrase in unwanted if phrase),
         unknown=tuple(dict.fromkeys(unknown)) if attributes else (),
     )
 
 
+def beside(reading: Reading, own: Mapping[str, str]) -> Reading:
+    """Return what is asked for beside a photo whose attributes are `own`: what is to be other refuses the photo's value."""
+    refused = dict(reading.refused)
+    for name in reading.other:
+        if name in own and name not in reading.asked:
+            refused[name] = tuple(dict.fromkeys([*refused.get(name, ()), own[name]]))
+    return replace(reading, refused=refused)
+
+
 def has_content(text: str) -> bool:
     """Whether a text says anything beside "like this one, please"."""
-    return any(word not in STOP and word not in ENDS for word in _TOKEN.findall(text.casefold()))
+    return any(word not in STOP | ENDS | OTHER for word in _TOKEN.findall(text.casefold()))
 
 
 def _phrases(attributes: Mapping[str, Sequence[str]]) -> dict[Phrase, tuple[str, str]]:
@@ -110,6 +126,11 @@ def _value(
             if (*first, form) in values:
                 return values[*first, form], length
     return None, 1
+
+
+def _named(word: str, names: Mapping[str, str]) -> list[str]:
+    """Return the attribute that a word names, if any."""
+    return [names[form] for form in _forms(word) if form in names][:1]
 
 
 def _refusal(words: Sequence[str], at: int) -> int:

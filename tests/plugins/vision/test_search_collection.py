@@ -266,6 +266,14 @@ def test_where_there_is_no_collection_that_is_said(tmp_path: Path) -> None:
         Writer(tmp_path / "file" / "c", ToyEncoder())
 
 
+def test_one_that_was_closed_says_so(home: Path) -> None:
+    collection = Collection(home)
+    collection.close()
+    collection.close()
+    with pytest.raises(StoreError, match="open the collection again"):
+        collection.snapshot()
+
+
 def test_a_newer_collection_is_left_alone(home: Path) -> None:
     with sqlite3.connect(home / DATABASE) as connection:
         connection.execute("PRAGMA user_version = 99")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
-import sys
 import threading
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,20 +17,18 @@ from agentkit_vision.search.collection import Collection, home_in, vectors_file
 from agentkit_vision.search.indexing import INDEX, plan
 from agentkit_vision.search.writer import Writer
 from tests.plugins.vision import search_toys
-from tests.plugins.vision.search_toys import ToyEncoder, shop, write
+from tests.plugins.vision.search_toys import ToyEncoder, pixels_of, shop, write
 
 pytest.importorskip("PIL")
+from PIL import Image
 
 
 @pytest.fixture
 def encoder(monkeypatch: pytest.MonkeyPatch) -> ToyEncoder:
     """An encoder that the job opens by any name, and the loader of its world."""
     toy = ToyEncoder()
-    opening, pictures = ModuleType("agentkit_vision.opening"), ModuleType("agentkit_vision.pictures")
-    opening.open_encoder = lambda name: toy  # type: ignore[attr-defined]
-    pictures.load = lambda path: search_toys.load(path)  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "agentkit_vision.opening", opening)
-    monkeypatch.setitem(sys.modules, "agentkit_vision.pictures", pictures)
+    monkeypatch.setattr("agentkit_vision.opening.open_encoder", lambda name: toy)
+    monkeypatch.setattr("agentkit_vision.pictures.load", search_toys.load)
     return toy
 
 
@@ -71,6 +68,26 @@ def test_the_plan_counts_what_is_new(tmp_path: Path, encoder: ToyEncoder) -> Non
     again = plan({"folder": str(tmp_path / "shop")})
     assert again.why == "72 pictures, 1 of them new or changed"
     assert again.disk_bytes < told.disk_bytes / 50
+
+
+def test_pictures_as_people_have_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    toy = ToyEncoder()
+    monkeypatch.setattr("agentkit_vision.opening.open_encoder", lambda name: toy)
+    monkeypatch.setattr(toy, "embed_images", lambda images: ToyEncoder().embed_images([pixels_of(("bag", "red", "plain"), int(image[0, 0, 0])) for image in images]))  # fmt: skip
+    (tmp_path / "shop" / "in").mkdir(parents=True)
+    for n, name in enumerate(("a.png", "in/b.jpg", "c.webp", "no-ending")):
+        Image.new("RGB", (300, 200), (n, 0, 0)).save(tmp_path / "shop" / name, "PNG" if n == 3 else None)
+    (tmp_path / "shop" / "d.png").write_text("<html>not found</html>")
+    (tmp_path / "shop" / "readme.txt").write_text("x")
+    done = indexed(tmp_path / "shop")
+    assert (done.metrics["added"], done.metrics["failed"]) == (4, 1)
+    with Collection(home_in(tmp_path / "shop")) as collection:
+        now = collection.snapshot()
+        assert sorted(now.paths) == ["a.png", "c.webp", "in/b.jpg", "no-ending"]
+        assert now.sizes.tolist() == [[300, 200]] * 4
+        with Image.open(io.BytesIO(collection.thumbnail(1) or b"")) as thumbnail:
+            assert thumbnail.size == (96, 64)
+    assert indexed(tmp_path / "shop", recursive=False).metrics["removed"] == 0  # what is deeper is not known to be gone
 
 
 @pytest.mark.parametrize(
@@ -194,3 +211,20 @@ def test_labels_and_thumbnails_come_along(tmp_path: Path, encoder: ToyEncoder) -
     assert indexed(tmp_path / "shop", thumbnail=16).metrics["embedded"] == 0
     with Collection(home_in(tmp_path / "shop")) as collection:
         assert collection.snapshot().labels[0] == {}
+
+
+def test_what_cannot_be_looked_into_is_not_taken_for_gone(tmp_path: Path, encoder: ToyEncoder, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    shop(tmp_path / "shop", of_each=1)
+    write(tmp_path / "shop" / "shut" / "a.png", ("hat", "grey", "plain"), 500)
+    assert indexed(tmp_path / "shop").metrics["images"] == 37
+    iterdir = Path.iterdir
+
+    def refuses(folder: Path) -> Any:
+        if folder.name == "shut":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return iterdir(folder)
+
+    monkeypatch.setattr(Path, "iterdir", refuses)
+    done = indexed(tmp_path / "shop")
+    assert (done.metrics["removed"], done.metrics["images"]) == (0, 37)
+    assert "cannot be read (Permission denied); what is in it was left as it is" in done.warnings[0]

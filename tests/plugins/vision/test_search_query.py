@@ -111,6 +111,17 @@ def test_what_is_refused_is_not_found(searcher: Searcher, thing: tuple[str, ...]
         assert sum(a == b for a, b in zip(one, thing, strict=True)) == len(NAMES) - 1
 
 
+@given(THINGS, st.sampled_from(["the same in another {}", "a different {}"]), st.sampled_from(NAMES))
+def test_another_value_than_the_photos(searcher: Searcher, thing: tuple[str, ...], how: str, name: str) -> None:
+    found = searcher.find(how.format(name), picture(thing, 5_000), k=2)
+    assert found.how == "photo + attributes"
+    assert found.reading.unknown == ()
+    for values in values_of(found):
+        assert [attribute for attribute, one, own in zip(NAMES, values, thing, strict=True) if one != own] == [name]
+    asked = searcher.find(f"in another colour, {'blue' if thing[1] != 'blue' else 'red'}", picture(thing, 5_000), k=1)
+    assert asked.hits[0].as_asked == ("colour",)
+
+
 def test_an_encoder_without_attributes_adds_words_and_subtracts_what_is_refused(home: Path) -> None:
     encoder = ToyEncoder(attributes={})
     with Collection(home) as collection:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit_vision.search.wording import has_content, read_query
+from agentkit_vision.search.wording import beside, has_content, read_query
 from tests.plugins.vision.search_toys import ATTRIBUTES
 
 COUNTED = {**ATTRIBUTES, "count": ("one", "two", "three")}
@@ -64,6 +64,15 @@ def test_a_number_is_a_count_and_a_pronoun_is_none() -> None:
     assert read_query("two shoes", COUNTED).asked["count"] == ("two",)
     assert "count" not in read_query("like this but a blue one", COUNTED).asked
     assert "count" not in read_query("a blue one with stripes", COUNTED).asked
+
+
+def test_another_value_is_asked_for_by_its_attribute() -> None:
+    assert read_query("in other colors", ATTRIBUTES).other == ("colour",)
+    assert read_query("different categories, another pattern", ATTRIBUTES).other == ("category", "pattern")
+    assert read_query("the other one, same colour", ATTRIBUTES).other == ()
+    reading = read_query("another colour, not grey", ATTRIBUTES)
+    assert beside(reading, {"colour": "red", "category": "bag"}).refused == {"colour": ("grey", "red")}
+    assert beside(reading, {}) == reading
 
 
 def test_an_encoder_without_attributes_knows_no_unknown_words() -> None:
