@@ -12,13 +12,13 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import partial
+from functools import cached_property, partial
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from typing import Any
 
 from agentkit.config import ExtensionSettings, Settings, section
-from agentkit.errors import DuplicateExtension, ExtensionError, MissingDependency
+from agentkit.errors import AgentkitError, DuplicateExtension, ExtensionError, MissingDependency
 from agentkit.protocols import Eye, Tool
 
 GROUPS = ("agentkit.plugins", "agentkit.planners", "agentkit.heuristics", "agentkit.prompts", "agentkit.commands")
@@ -47,6 +47,7 @@ class Plugin:
     name: str
     tools: Callable[[], tuple[Tool, ...]] = tuple  # called when tools are needed; may import
     eyes: Callable[[], tuple[EyeOffer, ...]] = tuple  # called when a local model is opened; must be quick
+    decode: Callable[[bytes], Any] | None = None  # a picture's bytes -> its pixels, upright: uint8 (height, width, 3)
     settings: type[Any] | None = None  # a frozen dataclass: the section `plugins.<name>`
     needs: tuple[str, ...] = ()  # importable modules without which it cannot work
     extra: str = ""  # the extra of agentkit-local that brings them
@@ -204,25 +205,63 @@ def load_tools(settings: Settings) -> tuple[list[Tool], list[Broken]]:
     return list(tools.values()), broken
 
 
-def find_eye(settings: ExtensionSettings, model: str) -> Callable[[], Eye] | None:
-    """Return what opens an eye for the model of that fingerprint; None where no plugin offers one.
+class Offers:
+    """What the plugins that `settings` allow have for models that see; they are loaded when first asked."""
 
-    A plugin that fails here offers none, and a line of the log says so. Opening the eye raises `ExtensionError` that says
-    whose fault it is.
-    """
-    plugins, _ = load_plugins(settings)
-    found = installed("agentkit.plugins")
-    for name in sorted(plugins, key=lambda name: found[name].dist != OWN):
-        who = f"plugin '{name}' from {found[name].dist}"
-        try:
-            offers = in_time(partial(_eyes_of, plugins[name]), settings.import_s, f"{who} cannot say which eyes it has")
-        except ExtensionError as error:
-            logging.getLogger(__name__).warning("%s; going on without it", error)
-            continue
-        for offer in offers:
-            if isinstance(offer, EyeOffer) and offer.model == model:
-                return partial(_opened_eye, offer, settings.import_s, f"{who} cannot open its eye")
-    return None
+    def __init__(self, settings: ExtensionSettings) -> None:
+        """Load nothing yet."""
+        self._settings = settings
+
+    @cached_property
+    def _plugins(self) -> list[tuple[str, Plugin]]:
+        """Who they are, and what they contribute; agentkit's own first."""
+        plugins, _ = load_plugins(self._settings)
+        found = installed("agentkit.plugins")
+        names = sorted(plugins, key=lambda name: found[name].dist != OWN)
+        return [(f"plugin '{name}' from {found[name].dist}", plugins[name]) for name in names]
+
+    def eye(self, model: str) -> Callable[[], Eye] | None:
+        """Return what opens an eye for the model of that fingerprint; None where no plugin offers one.
+
+        A plugin that fails here offers none, and a line of the log says so. Opening the eye raises `ExtensionError` that
+        says whose fault it is.
+        """
+        for who, plugin in self._plugins:
+            what = f"{who} cannot say which eyes it has"
+            try:
+                offers = in_time(partial(_eyes_of, plugin), self._settings.import_s, what)
+            except ExtensionError as error:
+                logging.getLogger(__name__).warning("%s; going on without it", error)
+                continue
+            for offer in offers:
+                if isinstance(offer, EyeOffer) and offer.model == model:
+                    return partial(_opened_eye, offer, self._settings.import_s, f"{who} cannot open its eye")
+        return None
+
+    @property
+    def decodes(self) -> bool:
+        """Whether a plugin decodes pictures."""
+        return any(plugin.decode is not None for _, plugin in self._plugins)
+
+    def pixels(self, image: bytes) -> Any | None:
+        """Return a picture's pixels, uint8 (height, width, 3), by the first plugin that can; None where none can.
+
+        Raises:
+            AgentkitError: of the plugin's own: it is no picture, or one that cannot be shown.
+            ExtensionError: the plugin failed.
+        """
+        for who, plugin in self._plugins:
+            if plugin.decode is None:
+                continue
+            try:
+                return plugin.decode(image)
+            except MissingDependency:  # what it needs is not installed: as if it were not, either
+                continue
+            except AgentkitError:
+                raise
+            except Exception as error:
+                raise ExtensionError(f"{who} cannot decode a picture: {type(error).__name__}: {error}") from error
+        return None
 
 
 def _eyes_of(plugin: Plugin) -> list[Any]:

@@ -6,7 +6,6 @@ Nothing heavy is imported before a model is opened.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ def open_engine(settings: EngineSettings, extensions: ExtensionSettings | None =
     """Return the engine that `settings` name; the caller closes it.
 
     A local model is loaded once a process for the same file and parameters, and shared. Where it has no eyes of its own,
-    the plugins that `extensions` allow (None: all) are asked for some.
+    the plugins that `extensions` allow (None: all) are asked for some; they decode pictures, too.
 
     Raises:
         ModelError: the model cannot be had or loaded.
@@ -49,7 +48,7 @@ def open_engine(settings: EngineSettings, extensions: ExtensionSettings | None =
         try_model(path, replace(settings, mmproj=None if mmproj is None else str(mmproj)))
     from agentkit.config import ExtensionSettings  # noqa: PLC0415
     from agentkit.engine.llama import LlamaEngine  # noqa: PLC0415  llama.cpp: 0.3 s
-    from agentkit.extensions import find_eye  # noqa: PLC0415
+    from agentkit.extensions import Offers  # noqa: PLC0415
 
     return LlamaEngine(
         path,
@@ -62,7 +61,7 @@ def open_engine(settings: EngineSettings, extensions: ExtensionSettings | None =
         cache_dir=settings.cache_dir,
         adapters=dict(_named(adapter) for adapter in settings.adapters),
         mmproj=mmproj,
-        find_eye=partial(find_eye, extensions or ExtensionSettings()),
+        offers=Offers(extensions or ExtensionSettings()),
     )
 
 

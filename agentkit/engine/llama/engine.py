@@ -18,9 +18,10 @@ from agentkit.engine.llama.loaded import Key, Loaded, join, leave
 from agentkit.engine.llama.schedule import Plan
 from agentkit.engine.llama.scoring import Scoring, score
 from agentkit.engine.llama.sessions import Session
-from agentkit.engine.llama.sight import FindEye, Sight
+from agentkit.engine.llama.sight import Sight
 from agentkit.engine.llama.work import Work
 from agentkit.errors import EngineError
+from agentkit.extensions import Offers
 from agentkit.protocols import CancelFlag, Capabilities, Delta, Eye, Reply, Request, Score
 from agentkit.types import Step
 
@@ -61,7 +62,7 @@ class LlamaEngine:
         exact: bool = False,
         mmproj: Path | str | None = None,
         eye: Eye | None = None,
-        find_eye: FindEye | None = None,
+        offers: Offers | None = None,
     ) -> None:
         """Load the model, or join those who have it loaded.
 
@@ -79,7 +80,8 @@ class LlamaEngine:
                 held takes twice the memory.
             mmproj: the file with the model's eyes and ears; None: the one beside `path`, if there is exactly one.
             eye: sees instead of it.
-            find_eye: asked for one by the model's fingerprint, where there is neither.
+            offers: asked for an eye, where there is neither, and to decode pictures for the mmproj; None: llama.cpp
+                decodes them, which knows no WebP and not which side of a photo is up.
 
         Raises:
             ModelNotFound, ModelFileError, ModelError: it cannot be had, read or loaded.
@@ -92,7 +94,7 @@ class LlamaEngine:
         try:
             for name, file in (adapters or {}).items():
                 self.load_adapter(name, file)
-            self._sight = Sight(self._shared, eye=eye, mmproj=mmproj, find=find_eye)
+            self._sight = Sight(self._shared, eye=eye, mmproj=mmproj, offers=offers)
         except BaseException:
             self.close()
             raise

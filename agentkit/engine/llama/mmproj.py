@@ -54,8 +54,12 @@ class Projector:
             )
         self._dimensions = 4 if M.mtmd_decode_use_mrope(self._handle) else 1
 
-    def see(self, data: bytes) -> Seen:
+    def see(self, data: bytes, decoded: NDArray[np.uint8] | None = None) -> Seen:
         """Return the tokens around a picture or a sound, and its rows.
+
+        Args:
+            data: the file's bytes.
+            decoded: its pixels, (height, width, 3), where somebody else has decoded it.
 
         Raises:
             UnsupportedPart: it cannot be decoded, or is too large.
@@ -67,7 +71,7 @@ class Projector:
                 f"a picture of {count / 1e6:.0f} million pixels; at most {MAX_PIXELS // 1_000_000} million are shown: "
                 "make it smaller"
             )
-        with self._lock, self._bitmap(data) as bitmap, self._chunks(bitmap) as chunks:
+        with self._lock, self._bitmap(data, decoded) as bitmap, self._chunks(bitmap) as chunks:
             seen: list[int | Rows] = []
             for n in range(M.mtmd_input_chunks_size(chunks)):
                 chunk = M.mtmd_input_chunks_get(chunks, n)
@@ -87,11 +91,14 @@ class Projector:
                 self._handle = None
 
     @contextmanager
-    def _bitmap(self, data: bytes) -> Iterator[Any]:
+    def _bitmap(self, data: bytes, decoded: NDArray[np.uint8] | None) -> Iterator[Any]:
         if not self._handle:
             raise EngineError("the engine is closed; open it again")
-        buffer = (ctypes.c_uint8 * len(data)).from_buffer_copy(data)
-        bitmap = M.mtmd_helper_bitmap_init_from_buf(self._handle, buffer, len(data), False)
+        if decoded is None:
+            buffer = (ctypes.c_uint8 * len(data)).from_buffer_copy(data)
+            bitmap = M.mtmd_helper_bitmap_init_from_buf(self._handle, buffer, len(data), False)
+        else:
+            bitmap = _bitmap_of(decoded)
         if not bitmap:
             raise UnsupportedPart(
                 "a picture or sound that cannot be decoded: it is damaged, or of a form that llama.cpp does not read; "
@@ -128,6 +135,17 @@ class Projector:
             causal=not M.mtmd_decode_use_non_causal(self._handle, chunk),
         )
         return rows if self._dimensions == 1 else _placed(rows, chunk)
+
+
+def _bitmap_of(pixels: NDArray[np.uint8]) -> Any:
+    """Return what mtmd copies pixels into."""
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise EngineError(
+            f"a picture was decoded to {pixels.dtype} of shape {pixels.shape}, not uint8 (height, width, 3)"
+        )
+    height, width, _ = pixels.shape
+    flat = np.ascontiguousarray(pixels)
+    return M.mtmd_bitmap_init(width, height, ctypes.cast(flat.ctypes.data, ctypes.POINTER(ctypes.c_uint8)))
 
 
 def _placed(rows: Rows, chunk: Any) -> Rows:

@@ -16,28 +16,26 @@ import numpy as np
 from agentkit.engine.llama.loaded import Loaded
 from agentkit.engine.llama.rows import Rows, Seen, key_of
 from agentkit.errors import ModelError, UnsupportedPart
+from agentkit.extensions import Offers
 from agentkit.media import IMAGES, bytes_of
 from agentkit.models.mmproj import MmprojInfo, beside, inspect_mmproj
 from agentkit.protocols import Eye
 
-__all__ = ["FindEye", "Sight"]
+__all__ = ["Sight"]
 
 _log = logging.getLogger("agentkit.engine")
-FindEye = Callable[
-    [str], Callable[[], Eye] | None
-]  # a model's fingerprint -> what makes an eye for it, if anything does
 
 
 class Sight:
     """The eyes and ears of one engine; thread-safe."""
 
-    def __init__(self, loaded: Loaded, *, eye: Eye | None, mmproj: Path | str | None, find: FindEye | None) -> None:
+    def __init__(self, loaded: Loaded, *, eye: Eye | None, mmproj: Path | str | None, offers: Offers | None) -> None:
         """Look at the mmproj's header, where there is one: named, or alone beside the model's file.
 
         Raises:
             ModelNotFound, ModelFileError: the mmproj cannot be had, or is none.
         """
-        self._loaded, self._eye, self._find = loaded, eye, find
+        self._loaded, self._eye, self._offers = loaded, eye, offers
         self._lock = threading.Lock()
         self._make: Callable[[], Eye] | None = None
         self._has_asked = False
@@ -66,7 +64,7 @@ class Sight:
         Raises:
             UnsupportedPart: the model cannot take it, or it is not what it should be.
             ModelFileError: llama.cpp cannot load the mmproj, or it belongs to another model.
-            ExtensionError: the plugin that offers an eye cannot give it.
+            ExtensionError: the plugin that offers an eye cannot give it, or the one that decodes pictures failed.
         """
         is_image = block.get("type") in IMAGES
         if not (self.images if is_image else self.audio):
@@ -75,13 +73,21 @@ class Sight:
                 f"{'see' if is_image else 'hear'}; use a model that can, or leave it out"
             )
         data = bytes_of(block)
-        kept = self._loaded.pictures
         if self._info is not None and (not is_image or (self._eye is None and self._has_own)):
-            info = self._info
-            return kept.tokens(key_of(info.sha256(), data, None), lambda: self._loaded.projector(info).see(data))
+            return self._by_mmproj(self._info, data, is_image=is_image)
         eye = self._opened()
         key = key_of(eye.fingerprint, data, words if eye.reads_words else None)
-        return kept.tokens(key, lambda: _seen(eye, data, words))
+        return self._loaded.pictures.tokens(key, lambda: _seen(eye, data, words))
+
+    def _by_mmproj(self, info: MmprojInfo, data: bytes, *, is_image: bool) -> Sequence[int]:
+        offers = self._offers if is_image and self._offers is not None and self._offers.decodes else None
+        how = "" if offers is None else " decoded by a plugin"
+
+        def see() -> Seen:
+            projector = self._loaded.projector(info)
+            return projector.see(data, None if offers is None else offers.pixels(data))
+
+        return self._loaded.pictures.tokens(key_of(info.sha256() + how, data, None), see)
 
     @property
     def _has_own(self) -> bool:
@@ -89,8 +95,8 @@ class Sight:
 
     def _offered(self) -> Callable[[], Eye] | None:
         with self._lock:
-            if not self._has_asked and self._find is not None:
-                self._make = self._find(self._loaded.model.fingerprint)
+            if not self._has_asked and self._offers is not None:
+                self._make = self._offers.eye(self._loaded.model.fingerprint)
             self._has_asked = True
             return self._make
 

@@ -13,13 +13,15 @@ import pytest
 from agentkit import extensions
 from agentkit.config import EngineSettings, ExtensionSettings
 from agentkit.engine import open_engine
-from agentkit.errors import ExtensionError, UnsupportedPart
-from agentkit.extensions import Extension, EyeOffer, Plugin
+from agentkit.engine.llama import LlamaEngine
+from agentkit.engine.llama.rows import Row
+from agentkit.errors import EngineError, ExtensionError, MissingDependency, UnsupportedPart
+from agentkit.extensions import Extension, EyeOffer, Offers, Plugin
 from agentkit.messages import user_message
 from agentkit.models.gguf import sha256_of
 from agentkit.protocols import Engine, Eye, Request
 from agentkit.types import ImagePart, Task, TextPart
-from tests.unit.engine.eyes import png
+from tests.unit.engine.eyes import png, write_mmproj
 
 
 class Fixed:
@@ -115,3 +117,55 @@ def test_an_eye_that_cannot_be_opened_is_the_pictures_fault_alone(opened, tiny: 
     with pytest.raises(ExtensionError, match=f"plugin 'sight' from dist-sight cannot open its eye.*{why}"):
         engine.count(REQUEST)
     list(engine.stream(TEXT))
+
+
+# --- who decodes ------------------------------------------------------------------------------------------------------
+
+
+def solid(image: bytes) -> np.ndarray:
+    return np.full((40, 40, 3), (9, 8, 7), np.uint8)
+
+
+def offers(monkeypatch: pytest.MonkeyPatch, **decoders: Callable[[bytes], object]) -> Offers:
+    found = {name: Plugin(name=name, decode=decode) for name, decode in decoders.items()}
+    entries = {name: Extension(name, "agentkit.plugins", f"dist-{name}", "1", EntryPoint("", "", "")) for name in found}
+    monkeypatch.setattr(extensions, "installed", lambda _: entries)
+    monkeypatch.setattr(extensions, "load_plugins", lambda _: (found, []))
+    return Offers(ExtensionSettings())
+
+
+def rows(path: Path, mmproj: Path, data: bytes, given: Offers | None) -> bytes:
+    with LlamaEngine(path, context=512, threads=1, mmproj=mmproj, offers=given) as engine:
+        message = user_message(Task(parts=(ImagePart(data=data),)))
+        tokens = engine.session(Request(messages=[message])).tokens
+        return next(token.span.rows.values.tobytes() for token in tokens if isinstance(token, Row))
+
+
+def test_a_plugin_decodes_for_the_mmproj(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mmproj = write_mmproj(tmp_path / "mmproj.gguf", width=64)
+    alone = rows(tiny, mmproj, png((9, 8, 7)), None)
+    assert rows(tiny, mmproj, png((9, 8, 7)), offers(monkeypatch, sight=solid)) == alone
+    webp = b"RIFF\x00\x00\x00\x00WEBPVP8 "  # which llama.cpp cannot decode
+    assert rows(tiny, mmproj, webp, offers(monkeypatch, sight=solid)) == alone
+
+    def missing(image: bytes) -> object:
+        raise MissingDependency("no Pillow")
+
+    assert rows(tiny, mmproj, png((9, 8, 7)), offers(monkeypatch, sight=missing)) == alone
+    assert rows(tiny, mmproj, webp, offers(monkeypatch, sight=missing, more=solid)) == alone
+
+
+def test_a_decoder_that_fails_says_so(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mmproj = write_mmproj(tmp_path / "mmproj.gguf", width=64)
+
+    def refuses(image: bytes) -> object:
+        raise UnsupportedPart("a picture of a bomb")
+
+    for decode, error, why in (
+        (refuses, UnsupportedPart, "of a bomb"),
+        (lambda _: 1 // 0, ExtensionError, "plugin 'sight' from dist-sight cannot decode a picture: ZeroDivisionError"),
+        (lambda _: np.zeros((4, 4), np.uint8), EngineError, r"uint8 of shape \(4, 4\)"),
+        (lambda _: np.zeros((4, 4, 3), np.float32), EngineError, "float32"),
+    ):
+        with pytest.raises(error, match=why):
+            rows(tiny, mmproj, png((9, 8, 7)), offers(monkeypatch, sight=decode))
