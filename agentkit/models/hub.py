@@ -133,11 +133,15 @@ class Hub:
 
 
 def choose(names: Iterable[str], name: HubName) -> str | None:
-    """Return the file that `name` means, of those in a repository; None if none does."""
-    models = _models(names)
+    """Return the file that `name` means, of those in a repository; None if none does.
+
+    By its own name a file is had whatever it is: an mmproj is one that goes with a model.
+    """
+    there = list(names)
     if name.file is not None:
         wanted = first_shard(name.file)
-        return wanted if wanted in models else None
+        return wanted if wanted in there else None
+    models = _models(there)
     for quant in (name.quant,) if name.quant else PREFERRED:
         pattern = re.compile(rf"(?<![A-Za-z0-9_]){re.escape(quant)}(?![A-Za-z0-9_])", re.IGNORECASE)
         fitting = [model for model in models if pattern.search(model)]

@@ -62,7 +62,7 @@ def cached(cache: Path, file: str, repo: str = "o/r", commit: str = "abc") -> Pa
         ("o/r/BF16/m-BF16-00002-of-00002.gguf", "BF16/m-BF16-00001-of-00002.gguf"),
         ("o/r/m-Q8_0.gguf@v1.0", "m-Q8_0.gguf"),
         ("o/r:Q3_K_M", None),
-        ("o/r/mmproj-F16.gguf", None),
+        ("o/r/mmproj-F16.gguf", "mmproj-F16.gguf"),  # by its name alone
     ],
 )
 def test_the_file_that_is_meant_is_chosen(name: str, file: str | None) -> None:
