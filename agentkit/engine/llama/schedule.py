@@ -258,10 +258,11 @@ class Scheduler:
         if isinstance(key[1], Span):
             return [(reading[0], _whole_part(reading[0]))]
         small = [strand for strand in reading if _left(strand) <= SMALL]
+        is_waited_for = bool(small) or (key[1] is True and any(_left(strand) <= SMALL for strand in turns))
         room, rows = self._context.batch_tokens, self._context.max_rows
         parts: list[tuple[_Strand, Part]] = []
         for strand in (*small, *(strand for strand in reading if strand not in small)):
-            if strand not in small and small:
+            if strand not in small and is_waited_for:
                 room = min(room, CHUNK_BESIDE)
             part = _part(strand, room, rows)
             if part is not None:

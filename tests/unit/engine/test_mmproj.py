@@ -17,6 +17,7 @@ from llama_cpp import mtmd_cpp as M
 
 from agentkit.config import EngineSettings
 from agentkit.engine import open_engine
+from agentkit.engine.langchain import ChatAgentkit
 from agentkit.engine.llama import LlamaEngine, Model
 from agentkit.engine.llama.context import Context, ContextOptions, Part
 from agentkit.engine.llama.fits import check_eyes_fit
@@ -319,6 +320,12 @@ def test_every_form_of_a_block_is_the_same_picture(seeing: LlamaEngine, wrap) ->
         for block in (shown(png(RED)).content[0], wrap(text))
     ]
     assert sessions[0].tokens == sessions[1].tokens
+
+
+def test_a_chat_model_of_langchain_sees(seeing: LlamaEngine) -> None:
+    reply = ChatAgentkit(engine=seeing, max_tokens=4).invoke([shown("x", png(RED))])
+    assert reply.usage_metadata is not None
+    assert reply.usage_metadata["input_tokens"] == seeing.count(Request(messages=[shown("x", png(RED))]))
 
 
 def test_a_model_without_ears_refuses_sounds(seeing: LlamaEngine) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import threading
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import gguf
@@ -270,13 +271,40 @@ def test_a_long_picture_takes_several_batches() -> None:
         def see(self, image: bytes, words: str) -> np.ndarray:
             return EMBEDDINGS[300:1500]
 
-    with LlamaEngine(SPROUT, context=2048, threads=1, eye=Long()) as engine:
+    with LlamaEngine(SPROUT, context=2000, threads=1, eye=Long()) as engine:
         prompt = prompt_of(engine, "a long one, and what is said of it, word by word: which colour has it?", png(RED))
         rows = said(engine, prompt)
     start, end = ends_of(prompt)
     assert (start > 8, end - start) == (True, 1200)
     plain = [*prompt[:start], *range(300, 1500), *prompt[end:]]
     assert rows == said_in_runs(SPROUT, plain, [start, start + 512, start + 1024, start + 1200])
+
+
+def test_a_long_picture_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Long(TokenEye):
+        fingerprint = "long"
+
+        def see(self, image: bytes, words: str) -> np.ndarray:
+            return EMBEDDINGS[300:1500]
+
+    batches: list[tuple[bool, int]] = []
+    decode = Context.decode
+
+    def noted(self: Context, parts: Sequence[Part]) -> list[list[np.ndarray]]:
+        batches.append((isinstance(parts[0].tokens[0], Row), sum(len(part.tokens) for part in parts)))
+        return decode(self, parts)
+
+    monkeypatch.setattr(Context, "decode", noted)
+    with LlamaEngine(SPROUT, context=2000, threads=1, eye=Long()) as engine:
+        engine._loaded().drafting.is_on = False
+        talking = engine.session("Once").stream(Text(max_tokens=400))
+        next(talking)
+        engine.session(Request(messages=[shown("what is it", png(RED))])).hold()
+        rows = [n for n, (is_rows, _) in enumerate(batches) if is_rows]
+        del talking
+    assert max(batches[n][1] for n in rows) == 64
+    assert sum(batches[n][1] for n in rows) == 1200
+    assert all(later - n == 2 for n, later in pairwise(rows))  # the other's token between any two
 
 
 def test_what_is_spilled_with_a_picture_stays_in_this_process(tmp_path: Path, engine: LlamaEngine) -> None:
