@@ -179,7 +179,8 @@ def _read(part: ImagePart | AudioPart) -> tuple[str, bytes]:
         except OSError as error:
             raise UsageError(f"{name}: cannot be read ({error.strerror}); check the path") from error
     else:
-        raise UsageError("a picture by URL is fetched by an agent; give a path or bytes here")
+        by_url = isinstance(part, ImagePart) and part.url is not None
+        raise UsageError(f"a part {'by URL is fetched by an agent' if by_url else 'of nothing'}; give a path or bytes")
     if len(data) > MAX_BYTES:
         raise UsageError(f"{name}: larger than {MAX_BYTES >> 20} MiB; make it smaller")
     if not data:

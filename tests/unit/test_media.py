@@ -124,6 +124,8 @@ def test_a_message_of_an_unkept_part_holds_its_bytes(tmp_path: Path) -> None:
     assert media.bytes_of(message.content[0]) == RED
     with pytest.raises(UsageError, match="by URL"):
         user_message(Task(parts=(ImagePart(url="https://example.com/x.png"),)))
+    with pytest.raises(UsageError, match="of nothing"):
+        shown(AudioPart())
 
 
 def test_a_runs_row_says_the_words_alone() -> None:

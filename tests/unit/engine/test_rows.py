@@ -24,6 +24,7 @@ from agentkit.engine.llama.spill import Spill
 from agentkit.errors import EngineError, UnsupportedPart
 from agentkit.models import WEIGHTS
 from agentkit.protocols import Request
+from agentkit.types import Step
 from tests.unit.engine.eyes import png
 
 SPROUT = WEIGHTS / "sprout.gguf"
@@ -235,6 +236,16 @@ def test_equal_pictures_are_reused_and_others_are_not(engine: LlamaEngine, eye: 
     assert len(eye.calls) - before == 2
     assert eye.calls[-1] == "Is it bright? "
     assert engine.count(Request(messages=[shown("Is it bright? ", black)])) == total
+
+
+def test_steps_are_branched_and_scored_after_a_picture(engine: LlamaEngine) -> None:
+    requests = [Request(messages=[shown("What is it? ", png(colour))], max_tokens=8) for colour in (RED, BLUE)]
+    candidates = [Step(kind="final", text=text) for text in ("red", "blue", "a shoe")]
+    scores = [[one.logprob for one in engine.score(request, candidates)] for request in requests]
+    assert [one.logprob for one in engine.score(requests[0], candidates)] == pytest.approx(scores[0], abs=0.05)
+    assert scores[0] != pytest.approx(scores[1], abs=0.05)
+    steps = [reply.step for reply in engine.branch(requests[0], 3)]
+    assert len({(step.kind, step.text) for step in steps}) == 3
 
 
 def test_an_eye_that_reads_words_is_asked_for_each() -> None:
