@@ -169,7 +169,7 @@ class TextTower(nn.Module):  # type: ignore[misc]  # torch is untyped here
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab, config.width)
-        nn.init.normal_(self.embedding.weight, std=0.5)
+        nn.init.normal_(self.embedding.weight)
         self.places = nn.Parameter(0.1 * torch.randn(config.length, config.width))
         self.blocks = nn.ModuleList(
             Block(config.width, heads=config.heads, hidden=4 * config.width) for _ in range(config.layers)
