@@ -13,23 +13,27 @@ from agentkit.errors import ModelError
 
 if TYPE_CHECKING:
     from agentkit.config import EngineSettings, ExtensionSettings
-    from agentkit.protocols import Engine
+    from agentkit.protocols import Engine, Eye
 
 __all__ = ["open_engine"]
 
 
-def open_engine(settings: EngineSettings, extensions: ExtensionSettings | None = None) -> Engine:
+def open_engine(
+    settings: EngineSettings, extensions: ExtensionSettings | None = None, *, eye: Eye | None = None
+) -> Engine:
     """Return the engine that `settings` name; the caller closes it.
 
     A local model is loaded once a process for the same file and parameters, and shared. Where it has no eyes of its own,
-    the plugins that `extensions` allow (None: all) are asked for some; they decode pictures, too.
+    the plugins that `extensions` allow (None: all) are asked for some; they decode pictures, too. `eye` sees instead.
 
     Raises:
-        ModelError: the model cannot be had or loaded.
+        ModelError: the model cannot be had or loaded, or is none of llama.cpp and cannot take an eye.
     """
     from agentkit.models import WEIGHTS, resolve  # noqa: PLC0415  models know engines' names, and load late as well
 
     found = resolve(settings.model, offline=settings.offline)
+    if eye is not None and found.kind in ("scripted", "remote"):
+        raise ModelError(f"{settings.model}: takes no eye of ours; name a model of llama.cpp")
     if found.kind == "scripted":
         from agentkit.engine.scripted import ScriptedEngine  # noqa: PLC0415
 
@@ -61,6 +65,7 @@ def open_engine(settings: EngineSettings, extensions: ExtensionSettings | None =
         cache_dir=settings.cache_dir,
         adapters=dict(_named(adapter) for adapter in settings.adapters),
         mmproj=mmproj,
+        eye=eye,
         offers=Offers(extensions or ExtensionSettings()),
     )
 

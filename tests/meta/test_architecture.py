@@ -18,12 +18,12 @@ LAYERS = """
     graph
     engine models tools guards policy prompts store jobs
     messages aio schema literals trust
-    extensions
+    extensions media
     config events
-    settings_file
+    settings_file fetching
     protocols
     types
-    errors failpoints spoken_numbers
+    errors failpoints spoken_numbers addresses
 """
 RANK = {f"agentkit.{name}": n for n, line in enumerate(LAYERS.split("\n")) for name in line.split()}
 
@@ -65,14 +65,17 @@ PUBLIC = {
     "agentkit.events",
     "agentkit.extensions",
     "agentkit.failpoints",
+    "agentkit.fetching",
     "agentkit.guards",
     "agentkit.guards.middleware",
     "agentkit.job_tools",
     "agentkit.jobs",
     "agentkit.jobs.params",
     "agentkit.jobs.texts",
+    "agentkit.media",
     "agentkit.messages",
     "agentkit.models",
+    "agentkit.models.machine",
     "agentkit.prompts",
     "agentkit.protocols",
     "agentkit.schema",

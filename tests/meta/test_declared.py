@@ -21,6 +21,9 @@ EXTRAS = {
     "agentkit_vision": "vision",
 }
 
+# What Python brings, and what type checkers alone know.
+KNOWN = sys.stdlib_module_names | {"_typeshed"}
+
 # Declared, and not imported by name anywhere in the source roots; with the reason.
 WITHOUT_IMPORT: dict[str, str] = {}  # name -> why it is declared all the same
 
@@ -75,7 +78,7 @@ def third_party(modules: dict[str, Path]) -> Iterator[tuple[str, str]]:
     for module, path in modules.items():
         for dotted in imported(path):
             top = dotted.split(".")[0]
-            if top not in sys.stdlib_module_names and top != "agentkit" and not top.startswith("agentkit_"):
+            if top not in KNOWN and top != "agentkit" and not top.startswith("agentkit_"):
                 yield module, dotted
 
 

@@ -34,6 +34,7 @@ TOP_LEVELS = {
     "agentkit_prompts",
     "agentkit_synthesis",
     "agentkit_training",
+    "agentkit_vision",
 }
 
 
@@ -190,7 +191,7 @@ def test_command_works(bare: Path, empty: Path, words: tuple[str, ...]) -> None:
 
 def test_all_plugins_are_found_and_none_is_broken(bare: Path, empty: Path) -> None:
     rows = json.loads(run(bare / "agentkit", "plugins", "--json", cwd=empty))["data"]
-    assert {row["name"] for row in rows if row["kind"] == "plugin"} == {"basics", "training", "synthesis"}
+    assert {row["name"] for row in rows if row["kind"] == "plugin"} == {"basics", "training", "synthesis", "vision"}
     assert [row for row in rows if row["status"] == "broken"] == []
 
 

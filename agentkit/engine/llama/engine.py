@@ -76,8 +76,7 @@ class LlamaEngine:
             cache_mb: RAM for what no longer fits into the context, in MiB; 0: it is read again.
             cache_dir: a folder for what no longer fits there either, at most eight times as much; None: nowhere.
             adapters: LoRA files by the names that requests use.
-            exact: log-probabilities do not depend on what else is read at the time, to 1e-4 for float weights; what is
-                held takes twice the memory.
+            exact: log-probabilities depend on nothing else that is read, to 1e-4 for float weights; it takes twice the memory.
             mmproj: the file with the model's eyes and ears; None: the one beside `path`, if there is exactly one.
             eye: sees instead of it.
             offers: asked for an eye, where there is neither, and to decode pictures for the mmproj; None: llama.cpp

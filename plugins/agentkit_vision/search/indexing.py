@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from agentkit.errors import InvalidParams
 from agentkit.extensions import Plugin
 from agentkit.jobs import Job, JobContext, JobPlan, write_atomic
+from agentkit_vision.contracts import Encoder
 from agentkit_vision.search.collection import Collection, home_in
 from agentkit_vision.search.errors import NotMade
 from agentkit_vision.search.listing import Listing, labels_in, list_images
@@ -22,7 +23,7 @@ from agentkit_vision.search.updating import Changes, Thumbnail, is_unchanged, up
 from agentkit_vision.search.values import Known, name_of, printable
 from agentkit_vision.search.writer import Writer
 
-__all__ = ["FAILURES", "INDEX"]
+__all__ = ["FAILURES", "INDEX", "refresh"]
 
 NEEDS = ("PIL",)
 FAILURES = "failures.jsonl"
@@ -83,7 +84,6 @@ def run(params: Mapping[str, Any], context: JobContext) -> Mapping[str, Any]:
     checked = IndexParams.parse(params)
     folder, home = _places(checked)
     from agentkit_vision.opening import open_encoder  # noqa: PLC0415  a model
-    from agentkit_vision.pictures import load  # noqa: PLC0415  Pillow
 
     listing = list_images(folder, recursive=checked.recursive)
     total = len(listing.files)
@@ -91,15 +91,14 @@ def run(params: Mapping[str, Any], context: JobContext) -> Mapping[str, Any]:
     with Writer(home, encoder, root=_root(checked, folder), dtype=checked.dtype, reindex=checked.reindex, wait_s=checked.wait_s) as writer:  # fmt: skip
         if lost := writer.mend():
             context.warn(f"{lost} vectors were damaged; their images are embedded again")
-        changes = update(
+        changes = refresh(
             writer,
             encoder,
-            listing.files,
-            load,
-            labels=labels_in(folder),
-            thumbnail=_thumbnails(checked.thumbnail),
+            folder,
+            listing,
+            recursive=checked.recursive,
+            thumbnail=checked.thumbnail,
             batch=checked.batch,
-            gone=_gone(writer.root, folder, listing, checked.recursive),
             should_stop=context.should_stop,
             progress=lambda done: context.step(done, total, phase="index"),
         )
@@ -109,6 +108,42 @@ def run(params: Mapping[str, Any], context: JobContext) -> Mapping[str, Any]:
     _tell(changes, listing, context)
     context.artifact(home / DATABASE, "collection")
     return {**_figures(changes), "images": info.images, "collection": str(home), "encoder": encoder.name}
+
+
+def refresh(
+    writer: Writer,
+    encoder: Encoder,
+    folder: Path,
+    listing: Listing,
+    *,
+    recursive: bool = True,
+    thumbnail: int = 96,
+    batch: int = 32,
+    should_stop: Callable[[], bool] = lambda: False,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Changes:
+    """Bring a collection in line with what was listed in a folder, with its labels, thumbnails and what is gone.
+
+    Args:
+        thumbnail: pixels of a thumbnail's longer side; 0 keeps none.
+
+    Raises:
+        EncoderMismatch, StoreError: as `update`.
+    """
+    from agentkit_vision.pictures import load  # noqa: PLC0415  Pillow
+
+    return update(
+        writer,
+        encoder,
+        listing.files,
+        load,
+        labels=labels_in(folder),
+        thumbnail=_thumbnails(thumbnail),
+        batch=batch,
+        gone=_gone(writer.root, folder, listing, recursive),
+        should_stop=should_stop,
+        progress=progress,
+    )
 
 
 def _places(checked: IndexParams) -> tuple[Path, Path]:

@@ -82,9 +82,9 @@ def update(
         StoreError: there is no room, or it cannot be written; all batches before stay.
     """
     writer.check_encoder(encoder)
-    known, told, root = writer.known(), labels or {}, writer.root
+    known, told = writer.known(), labels or {}
     work = _Work(writer, encoder, load, thumbnail, batch)
-    names = {path: name_of(path, root) for path in files}
+    names = {path: name_of(path, writer.root) for path in files}
     todo = [path for path, name in names.items() if not _is_same(path, known.get(name), told.get(path, {}))]
     work.changes.same = len(names) - len(todo)
     for n, path in enumerate(todo):
@@ -95,9 +95,7 @@ def update(
         work.take(path, names[path], known.get(names[path]), told.get(path, {}))
         if work.is_full:
             work.commit()
-    work.commit()
-    work.changes.removed += writer.forget([name for name in known.keys() - names.values() if gone(name)])
-    work.changes.complete = True
+    work.finish([name for name in known.keys() - names.values() if gone(name)])
     progress(len(names))
     return work.changes
 
@@ -166,6 +164,12 @@ class _Work:
         self.changes.added += len(self._entries)
         self.changes.embedded += len(self._pixels)
         self._entries, self._pixels, self._lost = [], {}, []
+
+    def finish(self, gone: Iterable[str]) -> None:
+        """Commit the last batch, and take out what stands for nothing any more."""
+        self.commit()
+        self.changes.removed += self._writer.forget(gone)
+        self.changes.complete = True
 
     def _read(self, entry: Entry) -> Entry:
         picture = self._load(entry.path)

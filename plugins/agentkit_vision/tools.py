@@ -1,0 +1,192 @@
+"""Pictures as tools: a caption, an answer, others that fit, what two have in common, and a folder made ready for search.
+
+Pictures are files of the workspace. A model is opened by the first call that needs it, and stays open. What a model reads in a
+picture may be a stranger's words, so results are not trusted. Importing this module loads nothing heavy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from agentkit.errors import InvalidParams
+from agentkit.job_tools import Wanted, answered, job_tool, shown
+from agentkit.protocols import Tool, ToolContext
+from agentkit.tools import tool
+from agentkit.types import Done, Outcome
+from agentkit_vision.settings import VisionSettings
+from agentkit_vision.tool_texts import caption_text, compared, found_text, index_texts
+
+if TYPE_CHECKING:
+    from agentkit_vision.contracts import Encoder, Picture
+
+__all__ = ["TOOLS"]
+
+TIMEOUT_S = 300.0  # the first call opens a model; a folder may be indexed
+Image = Annotated[str, Field(pattern=r"\.[A-Za-z]\w{1,4}$|/")]  # a file's name, no plain word
+Folder = Annotated[str, Field(pattern=r"(^|/)[A-Za-z_][\w-]*$|/$|^\.\.?$")]
+Count = Annotated[int, Field(ge=1, le=100)]
+
+
+@tool(
+    effect="read",
+    egress=False,
+    idempotent=True,
+    timeout_s=TIMEOUT_S,
+    grounded={"image": "context"},
+    keywords=("picture photo describe caption show see alt text",),
+)
+def caption_image(image: Image, context: ToolContext) -> Outcome:
+    """Describe an image.
+
+    Args:
+        image: its file.
+    """
+
+    def work() -> Outcome:
+        from agentkit_vision.looking import picture_in, speaker  # noqa: PLC0415  models
+
+        picture = picture_in(image, context.workspace)
+        said = speaker(VisionSettings.of(context.settings).model).caption(picture)
+        data = {"caption": said.text, "confidence": said.confidence, "model": said.model, "notes": list(picture.notes)}
+        return Done(text=caption_text(said), data=data)
+
+    return answered(work)
+
+
+@tool(
+    effect="read",
+    egress=False,
+    idempotent=True,
+    timeout_s=TIMEOUT_S,
+    grounded={"image": "context", "question": "words"},
+    keywords=("picture photo colour color kind many size shape pattern look question",),
+)
+def ask_image(image: Image, question: str, context: ToolContext) -> Outcome:
+    """Answer a question about an image.
+
+    Args:
+        image: its file.
+        question: what to find out.
+    """
+
+    def work() -> Outcome:
+        from agentkit_vision.looking import picture_in, speaker  # noqa: PLC0415  models
+
+        picture = picture_in(image, context.workspace)
+        said = speaker(VisionSettings.of(context.settings).model).ask([picture], question)
+        data = {"answer": said.text, "confidence": said.confidence, "model": said.model, "notes": list(picture.notes)}
+        return Done(text=said.text or "(the model says nothing)", data=data)
+
+    return answered(work)
+
+
+@tool(
+    effect="read",
+    egress=False,
+    idempotent=True,
+    timeout_s=TIMEOUT_S,
+    grounded={"what": "words", "like": "context", "count": "context", "folder": "context"},
+    keywords=("pictures photos similar like look search more others",),
+)
+def find_images(
+    context: ToolContext,
+    like: Image | None = None,
+    what: str | None = None,
+    count: Count = 5,
+    folder: Folder = ".",
+) -> Outcome:
+    """Find images like a photo, or by words.
+
+    Args:
+        like: a photo to go by.
+        what: words, such as blue, or red shoes.
+        count: how many.
+        folder: where to look.
+    """
+
+    def work() -> Outcome:
+        from agentkit_vision.looking import encoder, home_of, inside, picture_in, ready  # noqa: PLC0415  models
+        from agentkit_vision.search.collection import Collection  # noqa: PLC0415
+        from agentkit_vision.search.query import Searcher  # noqa: PLC0415
+
+        if not (what or "").strip() and like is None:
+            raise InvalidParams("nothing to look for: give words in `what`, a photo in `like`, or both")
+        settings = VisionSettings.of(context.settings)
+        photo = None if like is None else picture_in(like, context.workspace)
+        place = inside(folder, context.workspace)
+        home, model = home_of(place, settings.encoder), encoder(settings.encoder)
+        state = ready(place, home, model, most=settings.at_once, should_stop=context.cancel.is_set)
+        with Collection(home, root=place) as collection:
+            found = Searcher(collection, model).find(what or "", photo, k=count)
+        names = [shown(hit.file, context.workspace) for hit in found.hits]
+        text, brief = found_text(found, names, like=like, what=what, state=state)
+        return Done(text=text, brief=brief, data=found.to_json(), artifacts=tuple(str(hit.file) for hit in found.hits))
+
+    return answered(work)
+
+
+@tool(
+    effect="read",
+    egress=False,
+    idempotent=True,
+    timeout_s=TIMEOUT_S,
+    grounded={"one": "context", "other": "context"},
+    keywords=("pictures photos compare difference same similar alike common",),
+)
+def compare_images(one: Image, other: Image, context: ToolContext) -> Outcome:
+    """Compare two images.
+
+    Args:
+        one: a file.
+        other: another file.
+    """
+
+    def work() -> Outcome:
+        from agentkit_vision.looking import encoder, picture_in  # noqa: PLC0415  models
+
+        pictures = [picture_in(name, context.workspace) for name in (one, other)]
+        model = encoder(VisionSettings.of(context.settings).encoder)
+        return _compared(pictures, model)
+
+    return answered(work)
+
+
+def _compared(pictures: list[Picture], model: Encoder) -> Outcome:
+    from agentkit_vision.comparing import compare  # noqa: PLC0415
+
+    found = compare(pictures[0], pictures[1], model)
+    text, brief = compared(found)
+    return Done(text=text, brief=brief, data=found.to_json())
+
+
+@job_tool(
+    index_texts,
+    writes=False,
+    folder="context",
+    keywords="pictures photos directory search ready collection prepare catalogue",
+)
+def index_images(folder: Folder, context: ToolContext) -> Wanted:
+    """Index a folder of images for search.
+
+    Args:
+        folder: where they are.
+    """
+    from agentkit_vision.looking import home_of, inside, is_own  # noqa: PLC0415
+    from agentkit_vision.search.listing import list_images  # noqa: PLC0415
+
+    place = inside(folder, context.workspace)
+    model = VisionSettings.of(context.settings).encoder
+    home = home_of(place, model)
+    folders = {place, *(file.parent for file in list_images(place).files)}
+    return Wanted(
+        home="agentkit_vision.search.indexing:INDEX",
+        params={"folder": str(place), "collection": str(home), "encoder": model, "reindex": is_own(home)},
+        about=place,
+        reads=tuple(sorted(folders)),
+    )
+
+
+TOOLS: tuple[Tool, ...] = (caption_image, ask_image, find_images, compare_images, index_images)
+"""In the order in which they are shown."""
