@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from agentkit_vision.nn.reading import read_latents
 from agentkit_vision.nn.resampler import PerceiverResampler
 from agentkit_vision.nn.towers import ImageTower, TextTower
-from agentkit_vision.nn.words import Words, split
+from agentkit_vision.nn.words import Words
 from agentkit_vision.training.contrast import COLOUR
 from agentkit_vision.training.data import Labelled
 from agentkit_vision.training.stepping import chance
@@ -45,22 +46,23 @@ class Asked(NamedTuple):
 
 @dataclass(frozen=True)
 class Frame:
-    """What stands around a picture and a question in the language model's dialect, as tokens.
+    """What stands around a question and a picture in the language model's dialect, as tokens.
 
     Attributes:
-        before, between, after: up to the picture; from it to the question; from the question to the answer.
-        end: what ends an answer.
+        before, between, after: up to the question; from it to the picture; from the picture to the answer.
+        answer, end: what begins an answer, and what ends it.
     """
 
     before: tuple[int, ...]
     between: tuple[int, ...]
     after: tuple[int, ...]
+    answer: tuple[int, ...]
     end: tuple[int, ...]
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase) -> Frame:
         """Return the frame of agentkit's own dialect, `plain/1`."""
-        parts = ("<bos><user><image>", "<image_end>", "<end><assistant><final>", "<end>")
+        parts = ("<bos><user>", "<image>", "<image_end><end><assistant>", "<final>", "<end>")
         return cls(*(tuple(tokenizer(part, add_special_tokens=False).input_ids) for part in parts))
 
 
@@ -80,13 +82,13 @@ class Connector(nn.Module):  # type: ignore[misc]  # torch is untyped here
     ) -> None:
         super().__init__()
         self.resampler, self.questions = resampler, questions
-        self._words, self._half, self._tokenizer = words, half, tokenizer
+        self.words, self._half, self._tokenizer = words, half, tokenizer
         self._frozen: tuple[Any, ...] = (image_tower, language_model)  # in a tuple, so that torch does not own them
         self._frame = Frame.of(tokenizer)
 
     def latents(self, tokens: Tensor, asked: Sequence[str]) -> Tensor:
         """Return what the language model reads for pictures, (B, K, width); tokens are (B, N, width of the tower)."""
-        return read_latents(self.resampler, self.questions, self._words, tokens, asked)
+        return read_latents(self.resampler, self.questions, self.words, tokens, asked)
 
     def loss_of(self, pixels: Tensor, asked: Sequence[Asked]) -> Tensor:
         """Return the loss of a batch: nats a token of the answers."""
@@ -101,9 +103,9 @@ class Connector(nn.Module):  # type: ignore[misc]  # torch is untyped here
             with torch.no_grad():
                 tokens, _ = image_tower(pixels)
             rows = self.latents(tokens.float(), [one.question for one in asked])
-            ids, labels, first = self._laid_out(asked, rows.shape[1])
+            ids, labels, places = self._laid_out(asked, rows.shape[1])
             read = language_model.get_input_embeddings()(ids)
-            read = torch.cat([read[:, :first], rows.to(read.dtype), read[:, first + rows.shape[1] :]], 1)
+            read = read.scatter(1, places[..., None].expand_as(rows), rows.to(read.dtype))
             logits = language_model(inputs_embeds=read, use_cache=False).logits
         return logits[:, :-1], labels[:, 1:]
 
@@ -114,18 +116,21 @@ class Connector(nn.Module):  # type: ignore[misc]  # torch is untyped here
         found: list[bool] = ((logits.argmax(-1) == labels) | (labels == IGNORED)).all(1).tolist()
         return found
 
-    def _laid_out(self, asked: Sequence[Asked], rows: int) -> tuple[Tensor, Tensor, int]:
+    def _laid_out(self, asked: Sequence[Asked], rows: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return token ids (B, L), what is learnt of them (B, L), and where each picture's rows stand (B, rows)."""
         frame = self._frame
-        texts = [(self._ids(one.question), [*self._ids(one.answer), *frame.end]) for one in asked]
-        lines = [[*frame.before, *([0] * rows), *frame.between, *said, *frame.after] for said, _ in texts]
-        longest = max(len(line) + len(answer) for line, (_, answer) in zip(lines, texts, strict=True))
+        heads = [[*frame.before, *self._ids(one.question), *frame.between] for one in asked]
+        answers = [[*frame.answer, *self._ids(one.answer), *frame.end] for one in asked]
+        lines = [[*head, *([0] * rows), *frame.after] for head in heads]
+        longest = max(len(line) + len(answer) for line, answer in zip(lines, answers, strict=True))
         ids = torch.zeros(len(asked), longest, dtype=torch.long)
         labels = torch.full_like(ids, IGNORED)
-        for n, (line, (_, answer)) in enumerate(zip(lines, texts, strict=True)):
+        for n, (line, answer) in enumerate(zip(lines, answers, strict=True)):
             whole = torch.tensor(line + answer)
             ids[n, : len(whole)] = whole
             labels[n, len(line) : len(whole)] = whole[len(line) :]
-        return ids, labels, len(frame.before)
+        places = torch.tensor([len(head) for head in heads])[:, None] + torch.arange(rows)
+        return ids, labels, places
 
     def _ids(self, text: str) -> list[int]:
         found: list[int] = self._tokenizer(text, add_special_tokens=False).input_ids
@@ -169,28 +174,6 @@ def one_question(labels: Any, data: Labelled, attribute: str, *, seed: int, inde
     except IndexError:  # no other value
         found = question(labels, data.vocabulary, attribute, form="open", seed=seed, index=index, split=split)
     return Asked(found.text, found.answer)
-
-
-def read_latents(
-    resampler: PerceiverResampler, questions: TextTower | None, words: Words, tokens: Tensor, asked: Sequence[str]
-) -> Tensor:
-    """Return the latents of pictures (B, K, width of the language model); the words of a question are read beside a picture's tokens."""
-    mask = torch.ones(tokens.shape[:2], dtype=torch.bool)
-    if questions is not None:
-        length = questions.config.length
-        ids = torch.from_numpy(words.batch([first_words(text, length) for text in asked], length=length))
-        said, _ = questions(ids)
-        tokens = torch.cat([tokens, said.to(tokens.dtype)], 1)
-        mask = torch.cat([mask, ids != 0], 1)
-    out: Tensor = resampler(tokens, mask)
-    return out.flatten(1, 2)
-
-
-def first_words(text: str, length: int) -> str:
-    """Return at most so many words of a text, from its beginning: what is asked, before what else is said."""
-
-    found = split(text)
-    return text if len(found) <= length else " ".join(found[:length])
 
 
 def question_corpus(data: Labelled, *, seed: int, count: int = 6_000) -> list[str]:

@@ -7,6 +7,7 @@ counts, the others are left out of its sum.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from random import Random
 
@@ -24,7 +25,7 @@ from agentkit_vision.training.stepping import chance
 from agentkit_vision.training.views import views
 from agentkit_vision.world.queries import query
 from agentkit_vision.world.wording import asked_about, caption
-from agentkit_vision.world.words import number_word, plain_value, roles
+from agentkit_vision.world.words import NOUN, number_word, plain_value, roles
 
 __all__ = ["Contrast", "PartialClipLoss", "corpus", "embedded", "zero_shot"]
 
@@ -32,6 +33,7 @@ COLOUR = "colour"  # the role of attributes that pictures without colour do not 
 GREY = 0.1  # share of the pictures that lose their colour, and their texts the word for it
 BARE = (0.9, 0.2)  # share of the texts that are values alone, at the first step and at the last
 ASKED = 0.5  # share of the others that are queries
+ALONE = 0.5  # share of the texts that name one attribute; else what is hard to see hides behind what is easy
 STAGE = "towers"
 
 
@@ -73,8 +75,8 @@ class Contrast(nn.Module):  # type: ignore[misc]  # torch is untyped here
         self.images, self.texts, self.similarity = images, texts, PartialClipLoss()
         self._words, self._data, self._table = words, data, data.table
         self._batch, self._steps, self._seed, self._half = min(batch, len(data)), steps, seed, half
-        named = roles(tuple(data.vocabulary))
-        self._colour = [name for name, role in named.items() if role == COLOUR]
+        self._roles = roles(tuple(data.vocabulary))
+        self._colour = [name for name, role in self._roles.items() if role == COLOUR]
 
     def loss(self, step: int) -> Tensor:
         """Return the loss of one batch."""
@@ -103,14 +105,25 @@ class Contrast(nn.Module):  # type: ignore[misc]  # torch is untyped here
         if not is_bare and rng.random() < ASKED:
             asked = query(visible, seed=self._seed, index=rng.getrandbits(40))
             return asked.text, dict(asked.wanted)
-        share = rng.uniform(0.1, 1.0)
-        kept = [name for name in known if rng.random() < share] or [rng.choice(known)]
+        kept = self._kept(known, rng)
         told = {name: labels[name] for name in kept}
         if is_bare:
             values = [number_word(plain_value(value)) for value in told.values()]
             rng.shuffle(values)
             return " ".join(values), told
         return caption(told, seed=self._seed, index=rng.getrandbits(40)), told
+
+    def _kept(self, known: Sequence[str], rng: Random) -> list[str]:
+        """Return the attributes that a text names: one, the more often the more values it has, or a share of all."""
+        if rng.random() < ALONE:
+            sizes = [sum(len(self._data.vocabulary[name]) for name in self._alike(one)) for one in known]
+            return rng.choices(known, [math.log(max(2, size)) for size in sizes])
+        share = rng.uniform(0.1, 1.0)
+        return [name for name in known if rng.random() < share] or [rng.choice(known)]
+
+    def _alike(self, name: str) -> list[str]:
+        """Return the attributes that say what a thing is, if this one does; else itself."""
+        return [one for one, role in self._roles.items() if role == self._roles[name] and role == NOUN] or [name]
 
     def _true(self, rows: NDArray[np.int64], told: Sequence[Mapping[str, str]]) -> Tensor:
         names = list(self._data.vocabulary)

@@ -30,7 +30,7 @@ class TrainVisionParams(Checked):
     width: int = Field(192, ge=16, le=1024, multiple_of=16, description="of the resampler")
     layers: int = Field(2, ge=1, le=6, description="of the resampler")
     reads_words: bool = Field(True, description="the resampler reads the question beside the picture")
-    encoder_steps: Count = Field(1_400, description="optimiser steps of the towers")
+    encoder_steps: Count = Field(1_600, description="optimiser steps of the towers")
     encoder_batch: int = Field(192, ge=8, le=4096, description="pictures a step, which are each other's wrong answers")
     encoder_rate: Rate = Field(2e-3, description="peak learning rate of the towers")
     steps: Count = Field(1_500, description="optimiser steps of the resampler")
