@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from agentkit_vision.looking import Ready
     from agentkit_vision.search.query import Found
 
-__all__ = ["caption_text", "compared", "found_text", "index_texts"]
+__all__ = ["compared", "found_text", "index_texts", "said_text"]
 
 NAMED = 3  # files that cannot be read, at most
 
 
-def caption_text(said: Said) -> str:
-    """Return a caption."""
+def said_text(said: Said) -> str:
+    """Return a caption or an answer."""
     return said.text or "(the model says nothing)"
 
 
@@ -30,7 +30,7 @@ def found_text(
     """Return what a search found, with scores and reasons; `names` are those of the hits."""
     asked = " and ".join(filter(None, [f"like {like}" if like else "", f"'{what}'" if what else ""]))
     if not names:
-        return f"no image fits {asked}: {found.searched:,} were looked through", "no image found"
+        return f"no image fits {asked}: {found.searched:,} were looked through", "no images found"
     lines = [f"{n}. {name}: {hit.explain()}" for n, (name, hit) in enumerate(zip(names, found.hits, strict=True), 1)]
     head = f"{len(names)} {'image' if len(names) == 1 else 'images'} of {found.searched:,}, {asked}:"
     notes = []
@@ -39,7 +39,7 @@ def found_text(
     if state.stale:
         notes.append(f"{state.stale:,} new or changed pictures are not looked through, as another process is indexing")
     notes += [f"not read: {path} ({why})" for path, why in state.failed[:NAMED]]
-    return "\n".join([head, *lines, *notes]), f"{len(names)} images found: {', '.join(names)}"
+    return "\n".join([head, *lines, *notes]), f"{len(names)} images found"
 
 
 def compared(found: Compared) -> tuple[str, str]:

@@ -16,15 +16,24 @@ from agentkit.protocols import Tool, ToolContext
 from agentkit.tools import tool
 from agentkit.types import Done, Outcome
 from agentkit_vision.settings import VisionSettings
-from agentkit_vision.tool_texts import caption_text, compared, found_text, index_texts
+from agentkit_vision.tool_texts import compared, found_text, index_texts, said_text
 
 if TYPE_CHECKING:
     from agentkit_vision.contracts import Encoder, Picture
 
 __all__ = ["TOOLS"]
 
+FIVE = 5  # images, where nobody says how many
 TIMEOUT_S = 300.0  # the first call opens a model; a folder may be indexed
 Image = Annotated[str, Field(pattern=r"\.[A-Za-z]\w{1,4}$|/")]  # a file's name, no plain word
+# A whole question, and no word out of one: it begins as questions do, or begins with no small letter.
+Question = Annotated[
+    str,
+    Field(
+        pattern=r"^([Ww]h(at|ich|o|ose|ere|en|y)\b|[Hh]ow\b|[Ii]s\b|[Aa]re\b|[Dd]o(es)?\b|[Cc]an\b|[Cc]olou?r\b|[Kk]ind\b"
+        r"|[Ss]ize\b|[Pp]attern\b|[Ss]hape\b|[Nn]umber\b|[^a-z]).*\w+\W+\w+"
+    ),
+]
 Folder = Annotated[str, Field(pattern=r"(^|/)[A-Za-z_][\w-]*$|/$|^\.\.?$")]
 Count = Annotated[int, Field(ge=1, le=100)]
 
@@ -50,7 +59,7 @@ def caption_image(image: Image, context: ToolContext) -> Outcome:
         picture = picture_in(image, context.workspace)
         said = speaker(VisionSettings.of(context.settings).model).caption(picture)
         data = {"caption": said.text, "confidence": said.confidence, "model": said.model, "notes": list(picture.notes)}
-        return Done(text=caption_text(said), data=data)
+        return Done(text=said_text(said), data=data)
 
     return answered(work)
 
@@ -61,10 +70,10 @@ def caption_image(image: Image, context: ToolContext) -> Outcome:
     idempotent=True,
     timeout_s=TIMEOUT_S,
     grounded={"image": "context", "question": "words"},
-    keywords=("picture photo colour color kind many size shape pattern look question",),
+    keywords=("picture photo colour color kind many size shape pattern look big small",),
 )
-def ask_image(image: Image, question: str, context: ToolContext) -> Outcome:
-    """Answer a question about an image.
+def ask_image(image: Image, question: Question, context: ToolContext) -> Outcome:
+    """Answer what colour, kind, size or pattern something in an image has, or how many there are.
 
     Args:
         image: its file.
@@ -77,7 +86,7 @@ def ask_image(image: Image, question: str, context: ToolContext) -> Outcome:
         picture = picture_in(image, context.workspace)
         said = speaker(VisionSettings.of(context.settings).model).ask([picture], question)
         data = {"answer": said.text, "confidence": said.confidence, "model": said.model, "notes": list(picture.notes)}
-        return Done(text=said.text or "(the model says nothing)", data=data)
+        return Done(text=said_text(said), data=data, brief="seen")
 
     return answered(work)
 
@@ -88,21 +97,17 @@ def ask_image(image: Image, question: str, context: ToolContext) -> Outcome:
     idempotent=True,
     timeout_s=TIMEOUT_S,
     grounded={"what": "words", "like": "context", "count": "context", "folder": "context"},
-    keywords=("pictures photos similar like look search more others",),
+    keywords=("pictures photos similar same look more others ones but search",),
 )
 def find_images(
-    context: ToolContext,
-    like: Image | None = None,
-    what: str | None = None,
-    count: Count = 5,
-    folder: Folder = ".",
+    like: Image | None, what: str | None, count: Count | None, context: ToolContext, folder: Folder = "."
 ) -> Outcome:
-    """Find images like a photo, or by words.
+    """Find images that look like a photo, or fit words.
 
     Args:
-        like: a photo to go by.
-        what: words, such as blue, or red shoes.
-        count: how many.
+        like: a photo to go by, or null.
+        what: words, such as red shoes, or beside a photo what is to be different, such as blue; or null.
+        count: how many; null for five.
         folder: where to look.
     """
 
@@ -111,7 +116,8 @@ def find_images(
         from agentkit_vision.search.collection import Collection  # noqa: PLC0415
         from agentkit_vision.search.query import Searcher  # noqa: PLC0415
 
-        if not (what or "").strip() and like is None:
+        words = (what or "").replace(like or "\n", " ").strip()  # the photo's own name says nothing about others
+        if not words and like is None:
             raise InvalidParams("nothing to look for: give words in `what`, a photo in `like`, or both")
         settings = VisionSettings.of(context.settings)
         photo = None if like is None else picture_in(like, context.workspace)
@@ -119,9 +125,9 @@ def find_images(
         home, model = home_of(place, settings.encoder), encoder(settings.encoder)
         state = ready(place, home, model, most=settings.at_once, should_stop=context.cancel.is_set)
         with Collection(home, root=place) as collection:
-            found = Searcher(collection, model).find(what or "", photo, k=count)
+            found = Searcher(collection, model).find(words, photo, k=count or FIVE)
         names = [shown(hit.file, context.workspace) for hit in found.hits]
-        text, brief = found_text(found, names, like=like, what=what, state=state)
+        text, brief = found_text(found, names, like=like, what=words, state=state)
         return Done(text=text, brief=brief, data=found.to_json(), artifacts=tuple(str(hit.file) for hit in found.hits))
 
     return answered(work)
@@ -133,7 +139,7 @@ def find_images(
     idempotent=True,
     timeout_s=TIMEOUT_S,
     grounded={"one": "context", "other": "context"},
-    keywords=("pictures photos compare difference same similar alike common",),
+    keywords=("pictures photos compare difference differ common",),
 )
 def compare_images(one: Image, other: Image, context: ToolContext) -> Outcome:
     """Compare two images.
