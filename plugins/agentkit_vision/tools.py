@@ -100,14 +100,14 @@ def ask_image(image: Image, question: Question, context: ToolContext) -> Outcome
     keywords=("pictures photos similar same look more others ones but search",),
 )
 def find_images(
-    like: Image | None, what: str | None, count: Count | None, context: ToolContext, folder: Folder = "."
+    like: Image | None, count: Count | None, what: str | None, context: ToolContext, folder: Folder = "."
 ) -> Outcome:
     """Find images that look like a photo, or fit words.
 
     Args:
         like: a photo to go by, or null.
-        what: words, such as red shoes, or beside a photo what is to be different, such as blue; or null.
         count: how many; null for five.
+        what: words, such as red shoes, or beside a photo what is to be different, such as blue; or null.
         folder: where to look.
     """
 
@@ -138,21 +138,21 @@ def find_images(
     egress=False,
     idempotent=True,
     timeout_s=TIMEOUT_S,
-    grounded={"one": "context", "other": "context"},
+    grounded={"first": "context", "second": "context"},
     keywords=("pictures photos compare difference differ common",),
 )
-def compare_images(one: Image, other: Image, context: ToolContext) -> Outcome:
+def compare_images(first: Image, second: Image, context: ToolContext) -> Outcome:
     """Compare two images.
 
     Args:
-        one: a file.
-        other: another file.
+        first: a file.
+        second: another file.
     """
 
     def work() -> Outcome:
         from agentkit_vision.looking import encoder, picture_in  # noqa: PLC0415  models
 
-        pictures = [picture_in(name, context.workspace) for name in (one, other)]
+        pictures = [picture_in(name, context.workspace) for name in (first, second)]
         model = encoder(VisionSettings.of(context.settings).encoder)
         return _compared(pictures, model)
 

@@ -163,11 +163,11 @@ def test_broken_files_are_named_and_the_rest_is_found(bench: Bench, models: Stan
 
 
 def test_what_two_pictures_have_in_common(bench: Bench, models: StandInSpeaker, shop: Path) -> None:
-    told = bench.run("compare_images", one="shop/shoe-red-0.png", other="shop/shoe-blue-0.png").result
+    told = bench.run("compare_images", first="shop/shoe-red-0.png", second="shop/shoe-blue-0.png").result
     assert told.startswith("similarity 0.5")
     assert "both: category shoe" in told
     assert "colour: red in shop/shoe-red-0.png, blue in shop/shoe-blue-0.png" in told
-    same = bench.run("compare_images", one="shop/shoe-red-0.png", other="./shop/shoe-red-0.png").result
+    same = bench.run("compare_images", first="shop/shoe-red-0.png", second="./shop/shoe-red-0.png").result
     assert "the same file" in same
 
 
@@ -180,7 +180,7 @@ def test_what_two_pictures_have_in_common(bench: Bench, models: StandInSpeaker, 
         ("caption_image", {"image": "shop/"}, "is a folder"),
         ("caption_image", {"image": "http://127.0.0.1/a.png"}, "is an address; save the picture in the workspace"),
         ("ask_image", {"image": "missing.png", "question": "what colour is it?"}, "there is no file"),
-        ("compare_images", {"one": "text.png", "other": "text.png"}, "text.png"),
+        ("compare_images", {"first": "text.png", "second": "text.png"}, "text.png"),
         ("find_images", {"like": None, "what": " ", "count": 3}, "nothing to look for"),
         (
             "find_images",
