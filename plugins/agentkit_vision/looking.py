@@ -1,4 +1,4 @@
-"""What tools and commands share: models that are opened once, pictures of the workspace, and a folder's collection, up to date."""
+"""What tools and commands share: models that are opened once, pictures by path or address, and a folder's collection, up to date."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pathlib import Path
 from threading import Lock
 
 from agentkit import config
-from agentkit.errors import Cancelled, InvalidParams, StoreError
+from agentkit.errors import Cancelled, InvalidParams, PolicyError, StoreError
+from agentkit.protocols import ToolContext
+from agentkit.types import Done, Failed, ImagePart
 from agentkit_vision.contracts import Encoder, Picture, Speaker
 from agentkit_vision.search.collection import Collection, home_in
 from agentkit_vision.search.errors import CollectionBusy
@@ -21,8 +23,11 @@ from agentkit_vision.search.updating import Changes, is_unchanged
 from agentkit_vision.search.values import Known
 from agentkit_vision.search.writer import Writer
 
-__all__ = ["Ready", "encoder", "home_of", "inside", "is_own", "picture_in", "ready", "speaker"]
+__all__ = [
+    "Ready", "encoder", "fetched_copy", "home_of", "inside", "is_address", "is_own", "picture_in", "ready", "speaker",
+]  # fmt: skip
 
+FETCH = "fetch_image"
 WAIT_S = 30.0  # for another writer of the same collection
 _opening = Lock()
 
@@ -150,17 +155,46 @@ def _told(home: Path, folder: Path, changes: Changes) -> Ready:
     return Ready(home=home, new=changes.embedded, failed=failed)
 
 
-def picture_in(name: str, workspace: Path) -> Picture:
-    """Return a picture of the workspace.
+def picture_in(name: str, context: ToolContext) -> Picture:
+    """Return a picture of the workspace, or one at an address, which the tool `fetch_image` fetches: policy decides about that.
 
     Raises:
         InvalidParams, UnsupportedPart: it is outside, not there, or no picture; says which, and what to do.
+        PolicyError: the address may not be reached from here.
     """
     from agentkit_vision.pictures import load  # noqa: PLC0415  Pillow
 
-    if "://" in name[:12]:
-        raise InvalidParams(f"'{name[:200]}' is an address; save the picture in the workspace and name the file")
-    return replace(load(inside(name, workspace)), source=name)
+    if not is_address(name):
+        return replace(load(inside(name, context.workspace)), source=name)
+    fetched = context.call(FETCH, {"url": name})
+    if isinstance(fetched, Done):
+        return replace(load(Path(fetched.data["path"])), source=name)
+    raise (PolicyError if isinstance(fetched, Failed) and fetched.kind == "denied" else InvalidParams)(fetched.text)
+
+
+def fetched_copy(url: str, context: ToolContext) -> tuple[Path, Picture]:
+    """Fetch a picture by the guarded fetch, and keep a copy in agentkit's own data; return both.
+
+    Raises:
+        AgentkitError: it cannot be had, or is no picture.
+    """
+    from agentkit import media  # noqa: PLC0415
+    from agentkit_vision.pictures import Limits, fetcher, load  # noqa: PLC0415  Pillow
+    from agentkit_vision.pictures.sources import read  # noqa: PLC0415
+
+    if not is_address(url):
+        raise InvalidParams(f"'{url}' is no address; give one with http:// or https://")
+    fetch = fetcher(tuple(context.settings.get("allow_hosts", ())), deadline=context.deadline, cancel=context.cancel)
+    data = read(url, fetch, Limits(max_bytes=media.MAX_BYTES)).data
+    picture = load(data)
+    path = media.kept(media.fetched(ImagePart(url=url), data)).path
+    assert path is not None, "what is kept has a path"
+    return path, replace(picture, source=url)
+
+
+def is_address(name: str) -> bool:
+    """Whether a picture is named by its address on the web."""
+    return name.lower().startswith(("http://", "https://"))
 
 
 def inside(name: str, workspace: Path) -> Path:

@@ -1,6 +1,7 @@
 """Pictures as tools: a caption, an answer, others that fit, what two have in common, and a folder made ready for search.
 
-Pictures are files of the workspace. A model is opened by the first call that needs it, and stays open. What a model reads in a
+Pictures are files of the workspace, or named by address: these are fetched by `fetch_image`, the one tool here that touches the network, in
+a nested call that policy decides about. A model is opened by the first call that needs it, and stays open. What a model reads in a
 picture may be a stranger's words, so results are not trusted. Importing this module loads nothing heavy.
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from agentkit.errors import InvalidParams
 from agentkit.job_tools import Wanted, answered, job_tool, shown
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["TOOLS"]
 
 FIVE = 5  # images, where nobody says how many
+FETCH_S = 30.0
 TIMEOUT_S = 300.0  # the first call opens a model; a folder may be indexed
 Image = Annotated[str, Field(pattern=r"\.[A-Za-z]\w{1,4}$|/")]  # a file's name, no plain word
 # A whole question, and no word out of one: it begins as questions do, or begins with no small letter.
@@ -34,6 +36,7 @@ Question = Annotated[
         r"|[Ss]ize\b|[Pp]attern\b|[Ss]hape\b|[Nn]umber\b|[^a-z]).*\w+\W+\w+"
     ),
 ]
+Url = Annotated[str, WithJsonSchema({"type": "string", "format": "uri"})]
 Folder = Annotated[str, Field(pattern=r"(^|/)[A-Za-z_][\w-]*$|/$|^\.\.?$")]
 Count = Annotated[int, Field(ge=1, le=100)]
 
@@ -50,13 +53,13 @@ def caption_image(image: Image, context: ToolContext) -> Outcome:
     """Describe an image.
 
     Args:
-        image: its file.
+        image: its file, or its address.
     """
 
     def work() -> Outcome:
         from agentkit_vision.looking import picture_in, speaker  # noqa: PLC0415  models
 
-        picture = picture_in(image, context.workspace)
+        picture = picture_in(image, context)
         said = speaker(VisionSettings.of(context.settings).model).caption(picture)
         data = {"caption": said.text, "confidence": said.confidence, "model": said.model, "notes": list(picture.notes)}
         return Done(text=said_text(said), data=data)
@@ -76,14 +79,14 @@ def ask_image(image: Image, question: Question, context: ToolContext) -> Outcome
     """Answer what colour, kind, size or pattern something in an image has, or how many there are.
 
     Args:
-        image: its file.
+        image: its file, or its address.
         question: what to find out.
     """
 
     def work() -> Outcome:
         from agentkit_vision.looking import picture_in, speaker  # noqa: PLC0415  models
 
-        picture = picture_in(image, context.workspace)
+        picture = picture_in(image, context)
         said = speaker(VisionSettings.of(context.settings).model).ask([picture], question)
         data = {"answer": said.text, "confidence": said.confidence, "model": said.model, "notes": list(picture.notes)}
         return Done(text=said_text(said), data=data, brief="seen")
@@ -120,7 +123,7 @@ def find_images(
         if not words and like is None:
             raise InvalidParams("nothing to look for: give words in `what`, a photo in `like`, or both")
         settings = VisionSettings.of(context.settings)
-        photo = None if like is None else picture_in(like, context.workspace)
+        photo = None if like is None else picture_in(like, context)
         place = inside(folder, context.workspace)
         home, model = home_of(place, settings.encoder), encoder(settings.encoder)
         state = ready(place, home, model, most=settings.at_once, should_stop=context.cancel.is_set)
@@ -152,9 +155,35 @@ def compare_images(first: Image, second: Image, context: ToolContext) -> Outcome
     def work() -> Outcome:
         from agentkit_vision.looking import encoder, picture_in  # noqa: PLC0415  models
 
-        pictures = [picture_in(name, context.workspace) for name in (first, second)]
+        pictures = [picture_in(name, context) for name in (first, second)]
         model = encoder(VisionSettings.of(context.settings).encoder)
         return _compared(pictures, model)
+
+    return answered(work)
+
+
+@tool(
+    effect="read",
+    egress=True,
+    idempotent=True,
+    timeout_s=FETCH_S,
+    sinks=("url",),
+    grounded={"url": "trusted"},
+)
+def fetch_image(url: Url, context: ToolContext) -> Outcome:
+    """Fetch an image from the web.
+
+    Args:
+        url: its address, with http:// or https://.
+    """
+
+    def work() -> Outcome:
+        from agentkit_vision.looking import fetched_copy  # noqa: PLC0415  Pillow
+
+        path, picture = fetched_copy(url, context)
+        width, height = picture.size
+        told = f"fetched: {picture.format}, {width:,} x {height:,} pixels; ask about it by its address"
+        return Done(text=told, brief="fetched", data={"path": str(path), "url": url, "size": [width, height]})
 
     return answered(work)
 
@@ -194,5 +223,5 @@ def index_images(folder: Folder, context: ToolContext) -> Wanted:
     )
 
 
-TOOLS: tuple[Tool, ...] = (caption_image, ask_image, find_images, compare_images, index_images)
+TOOLS: tuple[Tool, ...] = (caption_image, ask_image, find_images, compare_images, index_images, fetch_image)
 """In the order in which they are shown."""

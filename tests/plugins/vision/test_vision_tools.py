@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +42,13 @@ class Bench:
         self.work.mkdir()
         self.asked: list[ApprovalRequest] = []
         self.settings: dict[str, Any] = {}
+        self.hosts: tuple[str, ...] = ()
+        self.says = "look"
 
     def run(self, tool: str, *, allow: bool = True, **arguments: Any) -> StepRecord:
         settings = Settings(
             store=StoreSettings(url=str(self.home / "agentkit.db")),
-            policy=PolicySettings(allow_tools=(tool,) if allow else ()),
+            policy=PolicySettings(allow_tools=(tool,) if allow else (), allow_hosts=self.hosts),
         )
         call = Step(kind="calls", calls=(ToolCall(id="c0", tool=tool, arguments=arguments),))
         engine = ScriptedEngine([call, Step(kind="final", text="That is all.")])
@@ -54,8 +59,8 @@ class Bench:
             return True
 
         with Agent(engine, tools, settings=settings, workspace=self.work, approve=approve) as agent:
-            done = agent.run("look")
-        assert done.stop_reason == StopReason.DONE
+            done = agent.run(self.says)
+        assert done.stop_reason in {StopReason.DONE, StopReason.BLOCKED}
         return done.steps[0]
 
     def find(self, **arguments: Any) -> StepRecord:
@@ -162,6 +167,45 @@ def test_broken_files_are_named_and_the_rest_is_found(bench: Bench, models: Stan
     assert "not read: broken.png" in step.result
 
 
+@pytest.fixture
+def server(bench: Bench) -> Iterator[str]:
+    """A server on this machine with a red shoe, and the address of its folder."""
+    place = bench.work.parent / "served"
+    draw(place / "photo.png", "red")
+    (place / "text.png").write_text("no picture", encoding="utf-8")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(place))
+    handler.func.log_message = lambda *_: None  # type: ignore[attr-defined]
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
+        thread = threading.Thread(target=http.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{http.server_port}"
+        http.shutdown()
+        thread.join()
+
+
+def test_a_picture_by_address_is_fetched_where_the_user_names_it(
+    bench: Bench, models: StandInSpeaker, server: str
+) -> None:
+    bench.hosts, bench.says = (server.removeprefix("http://"),), f"describe {server}/photo.png and {server}/text.png"
+    assert bench.run("caption_image", image=f"{server}/photo.png").result == "a red shoe"
+    assert bench.run("fetch_image", url=f"{server}/photo.png").result.startswith("fetched: PNG, 32 x 32 pixels")
+    assert not bench.run("caption_image", image=f"{server}/text.png").ok
+    assert "404" in bench.run("fetch_image", url=f"{server}/none.png", allow=True).result
+    assert list(bench.work.iterdir()) == []
+
+
+def test_a_private_address_and_one_that_nobody_named_are_refused(
+    bench: Bench, models: StandInSpeaker, server: str
+) -> None:
+    bench.says = f"describe {server}/photo.png"
+    private = bench.run("caption_image", image=f"{server}/photo.png")
+    assert not private.ok
+    assert "127.0.0.1" in private.result
+    bench.says = "describe the picture"
+    unnamed = bench.run("caption_image", image=f"{server}/photo.png")
+    assert "fetch_image was not allowed from inside caption_image" in unnamed.result
+
+
 def test_what_two_pictures_have_in_common(bench: Bench, models: StandInSpeaker, shop: Path) -> None:
     told = bench.run("compare_images", first="shop/shoe-red-0.png", second="shop/shoe-blue-0.png").result
     assert told.startswith("similarity 0.5")
@@ -178,7 +222,8 @@ def test_what_two_pictures_have_in_common(bench: Bench, models: StandInSpeaker, 
         ("caption_image", {"image": "../outside.png"}, "outside the workspace"),
         ("caption_image", {"image": "text.png"}, "text.png"),
         ("caption_image", {"image": "shop/"}, "is a folder"),
-        ("caption_image", {"image": "http://127.0.0.1/a.png"}, "is an address; save the picture in the workspace"),
+        ("caption_image", {"image": "http://127.0.0.1/a.png"}, "fetch_image was not allowed from inside caption_image"),
+        ("fetch_image", {"url": "ftp://example.org/a.png"}, "is no address"),
         ("ask_image", {"image": "missing.png", "question": "what colour is it?"}, "there is no file"),
         ("compare_images", {"first": "text.png", "second": "text.png"}, "text.png"),
         ("find_images", {"like": None, "what": " ", "count": 3}, "nothing to look for"),
@@ -220,11 +265,11 @@ def test_indexing_is_a_job_that_is_planned_and_asked_about(bench: Bench, tmp_pat
 
 def test_every_tool_says_what_it_does_to_the_world() -> None:
     assert [tool.name for tool in plugin.tools()] == [
-        "caption_image", "ask_image", "find_images", "compare_images", "index_images",
+        "caption_image", "ask_image", "find_images", "compare_images", "index_images", "fetch_image",
     ]  # fmt: skip
     for tool in TOOLS:
         assert tool.spec.rules.effect is Effect.READ
-        assert not tool.spec.rules.egress
+        assert tool.spec.rules.egress == (tool.name == "fetch_image")
         check_grounded(tool.spec)
 
 
