@@ -144,12 +144,13 @@ class Lessons:
         self._data, self._connector = data, connector
         self._batch, self._captions, self._seed = batch, captions, seed
         self._colour = [name for name, role in roles(tuple(data.vocabulary)).items() if role == COLOUR]
+        self._fades = data.beside(self._colour)
 
     def loss(self, step: int) -> Tensor:
         """Return the loss of one batch."""
         rng = chance(self._seed, STAGE, step)
         rows = rng.integers(len(self._data), size=self._batch)
-        grey = rng.random(self._batch) < (GREY if self._colour else 0.0)
+        grey = (rng.random(self._batch) < (GREY if self._colour else 0.0)) & self._fades[rows]
         asked = [
             self._asked(int(row), bool(lost), step, n) for n, (row, lost) in enumerate(zip(rows, grey, strict=True))
         ]

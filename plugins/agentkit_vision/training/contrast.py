@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from agentkit_vision.contracts import Vectors
 from agentkit_vision.nn.contrastive import ClipLoss
+from agentkit_vision.nn.reading import first_words
 from agentkit_vision.nn.towers import ImageTower, TextTower
 from agentkit_vision.nn.words import Words
 from agentkit_vision.training.data import Labelled
@@ -77,15 +78,17 @@ class Contrast(nn.Module):  # type: ignore[misc]  # torch is untyped here
         self._batch, self._steps, self._seed, self._half = min(batch, len(data)), steps, seed, half
         self._roles = roles(tuple(data.vocabulary))
         self._colour = [name for name, role in self._roles.items() if role == COLOUR]
+        self._fades = data.beside(self._colour)
 
     def loss(self, step: int) -> Tensor:
         """Return the loss of one batch."""
         rng = chance(self._seed, STAGE, step)
         rows = rng.choice(len(self._data), self._batch, replace=False)
-        grey = rng.random(self._batch) < (GREY if self._colour else 0.0)
+        grey = (rng.random(self._batch) < (GREY if self._colour else 0.0)) & self._fades[rows]
         told = [self._text(int(row), bool(lost), step, n) for n, (row, lost) in enumerate(zip(rows, grey, strict=True))]
         seen = views(self._data.pixels[rows], rng, grey=grey)
-        ids = torch.from_numpy(self._words.batch([text for text, _ in told], length=self.texts.config.length))
+        length = self.texts.config.length
+        ids = torch.from_numpy(self._words.batch([first_words(text, length) for text, _ in told], length=length))
         with torch.autocast("cpu", torch.bfloat16, enabled=self._half):
             _, image_vectors = self.images(seen)
             _, text_vectors = self.texts(ids)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from agentkit.errors import InvalidParams
 from agentkit_vision.contracts import Example, Pixels
 from agentkit_vision.pictures import load, resized
 from agentkit_vision.world.reading import divided, read_examples, vocabulary_of
+from agentkit_vision.world.wording import asked_about
 
 __all__ = ["Labelled", "read_labelled", "read_parts"]
 
@@ -47,6 +48,10 @@ class Labelled:
         rows = [[places[name].get(one.labels.get(name, ""), -1) for name in self.vocabulary] for one in self.examples]
         return np.array(rows, np.int64).reshape(len(rows), len(self.vocabulary))
 
+    def beside(self, names: Collection[str]) -> NDArray[np.bool_]:
+        """Return for each picture whether it shows anything that can be asked about but for these attributes, (N,)."""
+        return np.array([bool(set(asked_about(one.labels)).difference(names)) for one in self.examples], bool)
+
 
 def read_labelled(folder: Path, size: int, vocabulary: Mapping[str, Sequence[str]] | None = None) -> Labelled:
     """Read all pictures of a data set; the vocabulary is its own where none is given.
@@ -61,10 +66,14 @@ def read_labelled(folder: Path, size: int, vocabulary: Mapping[str, Sequence[str
 def read_parts(folder: Path, size: int, held_out: float, seed: int) -> tuple[Labelled, Labelled]:
     """Return pictures to learn from and those held out: by their `split` where a table names a test, else by their paths.
 
+    Pictures of which no label says anything are left out.
+
     Raises:
         InvalidParams: there are too few, or as `read_labelled`.
     """
     whole = read_labelled(folder, size)
+    if not (told := whole.beside(())).all():
+        whole = _part(whole, np.flatnonzero(told).tolist())
     first = [n for n, one in enumerate(whole.examples) if one.split == "train"]
     others = [n for n, one in enumerate(whole.examples) if one.split != "train"]
     if not others:
@@ -83,7 +92,9 @@ def digest_of(folder: Path) -> str:
 
 
 def _part(whole: Labelled, places: Sequence[int]) -> Labelled:
-    return Labelled(whole.pixels[np.array(places)], tuple(whole.examples[n] for n in places), whole.vocabulary)
+    return Labelled(
+        whole.pixels[np.array(places, np.int64)], tuple(whole.examples[n] for n in places), whole.vocabulary
+    )
 
 
 def _read(folder: Path, examples: Sequence[Example], size: int) -> NDArray[np.uint8]:

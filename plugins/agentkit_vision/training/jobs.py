@@ -36,6 +36,8 @@ def plan(params: Mapping[str, Any]) -> JobPlan:
 
     if not (checked.language_model / "config.json").is_file():
         raise InvalidParams(f"/language_model: {checked.language_model} holds no model as transformers saves it (config.json)")  # fmt: skip
+    if checked.gguf is not None and not checked.gguf.is_file():
+        raise InvalidParams(f"/gguf: {checked.gguf} is no file; name the language model's GGUF, or leave it out")
     if checked.out.exists() and not checked.force and any(checked.out.iterdir()):
         raise InvalidParams(f"/out: {checked.out} holds something already; name another folder, or set force")
     files = len(read_examples(checked.data))
@@ -84,15 +86,23 @@ def run(params: Mapping[str, Any], context: JobContext) -> Mapping[str, Any]:
         language_model=_digest(checked.gguf), reads_words=checked.reads_words, figures=figures, recipe=fitting.recipe_of(checked),
     )  # fmt: skip
     write_about(made, about)
-    if checked.out.exists():
-        shutil.rmtree(checked.out)
-    checked.out.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(made, checked.out)
+    _put(made, checked.out)
     for path in sorted(checked.out.rglob("*")):
         if path.is_file():
             context.artifact(path, "model")
     context.step(total, total, phase="saved")
     return {"out": str(checked.out), "pictures": len(train), "held_out": len(held_out), **figures}
+
+
+def _put(made: Path, out: Path) -> None:
+    """Copy a folder to where it is to be; whoever is stopped meanwhile leaves none or all of it there."""
+    new = out.with_name(f"{out.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(made, new)
+    if out.exists():
+        shutil.rmtree(out)
+    new.rename(out)
 
 
 def _digest(path: Path | None) -> str:

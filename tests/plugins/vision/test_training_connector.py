@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,16 +14,12 @@ pytest.importorskip("transformers")
 pytest.importorskip("safetensors")
 pytest.importorskip("PIL")
 
-from safetensors.torch import load_file  # noqa: E402
-
 from agentkit.engine.llama import LlamaEngine, Model  # noqa: E402
 from agentkit.engine.llama.context import Context, ContextOptions, Part  # noqa: E402
 from agentkit.engine.llama.rows import Row  # noqa: E402
 from agentkit.messages import user_message  # noqa: E402
 from agentkit.protocols import Request  # noqa: E402
 from agentkit.types import ImagePart, Task, TextPart  # noqa: E402
-from agentkit_training.sprout_hf import WEIGHTS, write_folder  # noqa: E402
-from agentkit_training.tokenizer import TextTokenizer  # noqa: E402
 from agentkit_vision.nn.resampler import PerceiverResampler, ResamplerConfig  # noqa: E402
 from agentkit_vision.nn.saving import freeze, weights_hash  # noqa: E402
 from agentkit_vision.nn.towers import ImageTower, ImageTowerConfig, TextTower, TextTowerConfig  # noqa: E402
@@ -44,7 +41,7 @@ from agentkit_vision.training.data import Labelled, read_labelled  # noqa: E402
 from agentkit_vision.training.stepping import Trainer  # noqa: E402
 from agentkit_vision.world.parsing import attributes_of, said_pairs  # noqa: E402
 from agentkit_vision.world.words import number_word  # noqa: E402
-from tests.plugins.vision.training_toys import SPROUT, drawn  # noqa: E402
+from tests.plugins.vision.training_toys import SPROUT, drawn, sprout_hf  # noqa: E402
 
 LATENTS, WIDTH = 4, 256
 ASKED = [
@@ -53,6 +50,7 @@ ASKED = [
     Asked(CAPTION, "a small red shoe, left, on white"),
     Asked("is it a mug?", "no"),
 ]
+Language = tuple[Any, Any]  # model, tokenizer
 
 
 @pytest.fixture(autouse=True)
@@ -70,16 +68,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Labelled:
 
 
 @pytest.fixture(scope="module")
-def sprout_hf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sprout") / "hf"
-    return write_folder(
-        load_file(WEIGHTS / "sprout-f16.safetensors"), TextTokenizer.load(WEIGHTS / "tokenizer.json"), folder
-    )
-
-
-@pytest.fixture(scope="module")
-def language(sprout_hf: Path) -> tuple[torch.nn.Module, object]:
-    return fitting._language_model(sprout_hf)
+def language(tmp_path_factory: pytest.TempPathFactory) -> Language:
+    return fitting._language_model(sprout_hf(tmp_path_factory.mktemp("sprout") / "hf"))
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +77,7 @@ def words(data: Labelled) -> Words:
     return Words.build(question_corpus(data, seed=0, count=200))
 
 
-def made(language: tuple, words: Words) -> Connector:
+def made(language: Language, words: Words) -> Connector:
     model, tokenizer = language
     tower = freeze(ImageTower(ImageTowerConfig(stem=8, width=32, layers=1, dim=16)))
     questions = TextTower(TextTowerConfig(vocab=len(words), width=32, layers=1, dim=8))
@@ -99,7 +89,7 @@ def made(language: tuple, words: Words) -> Connector:
 
 
 @pytest.fixture
-def connector(language: tuple, words: Words) -> Connector:
+def connector(language: Language, words: Words) -> Connector:
     return made(language, words)
 
 
@@ -221,7 +211,7 @@ def test_the_connector_learns(connector: Connector, data: Labelled) -> None:
 
 
 def test_stopped_and_gone_on_with_gives_the_same_weights_to_the_bit(
-    language: tuple, words: Words, data: Labelled, tmp_path: Path
+    language: Language, words: Words, data: Labelled, tmp_path: Path
 ) -> None:
     def trainer() -> Trainer:
         torch.manual_seed(3)

@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from safetensors.torch import load_file
 
 from agentkit_synthesis.images.renderer import draw
 from agentkit_synthesis.images.worlds import SHOP, WORLDS
+from agentkit_training.sprout_hf import WEIGHTS, write_folder
+from agentkit_training.tokenizer import TextTokenizer
 
 ROOT = Path(__file__).parents[3]
 SPROUT = ROOT / "agentkit" / "models" / "weights" / "sprout.gguf"
@@ -36,3 +39,9 @@ def drawn(folder: Path, count: int, seed: int = 0) -> Path:
 def order(data: Path, out: Path, language_model: Path, **more: Any) -> dict[str, Any]:
     """Return what a brief training is asked for."""
     return {**BRIEF, "data": str(data), "out": str(out), "language_model": str(language_model), **more}
+
+
+def sprout_hf(folder: Path) -> Path:
+    """Write the shipped language model as a folder that transformers loads."""
+    floats, tokenizer = load_file(WEIGHTS / "sprout-f16.safetensors"), TextTokenizer.load(WEIGHTS / "tokenizer.json")
+    return write_folder(floats, tokenizer, folder)
