@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from agentkit_vision.contracts import Picture, Pixels, Said, Vectors
 from agentkit_vision.embedded.folder import QUESTIONS, SHIPPED, WORDS, About, read_about
@@ -60,7 +62,7 @@ class EmbeddedEncoder:
         self._nets = Networks.load(folder)
         self._lock = threading.Lock()
         self.name = self._nets.about.name
-        self.fingerprint = weights_hash(self._nets.images, self._nets.texts)
+        self.fingerprint = _fingerprint(self._nets.about, self._nets.words, self._nets.images, self._nets.texts)
         self.dim = self._nets.images.config.dim
         self.attributes: Mapping[str, Sequence[str]] = spoken_attributes(self._nets.about.vocabulary)
 
@@ -108,7 +110,7 @@ class EmbeddedEye:
         self._words = Words.load(folder / QUESTIONS / WORDS) if self.about.reads_words else Words(())
         self._lock = threading.Lock()
         networks = (self._images, self._resampler, *([self._questions] if self._questions is not None else []))
-        self.fingerprint = weights_hash(*networks)
+        self.fingerprint = _fingerprint(self.about, self._words, *networks)
         self.reads_words = self.about.reads_words
 
     def see(self, image: bytes, words: str) -> NDArray[np.float32]:
@@ -167,6 +169,12 @@ class EmbeddedSpeaker:
     def close(self) -> None:
         """Free the language model; idempotent."""
         self._speaker.close()
+
+
+def _fingerprint(about: About, words: Words, *networks: nn.Module) -> str:
+    """Return a hash of weights and of what comes before them: the size of pictures, and which word has which id."""
+    told = "\n".join((weights_hash(*networks), str(about.size), *words.words))
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def spoken_attributes(vocabulary: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
