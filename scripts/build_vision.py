@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     model = build(wanted.run_dir, count=wanted.count, options={name: value for name, value in given.items() if value is not None})  # fmt: skip
     if wanted.install:
         shutil.rmtree(SHIPPED, ignore_errors=True)
-        shutil.copytree(model, SHIPPED)
+        shutil.copytree(model, SHIPPED, copy_function=shutil.copyfile)  # as readable as other files
     return 0
 
 

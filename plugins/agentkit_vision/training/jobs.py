@@ -99,7 +99,7 @@ def _put(made: Path, out: Path) -> None:
     new = out.with_name(f"{out.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     out.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(made, new)
+    shutil.copytree(made, new, copy_function=shutil.copyfile)  # safetensors writes files that only their owner reads
     if out.exists():
         shutil.rmtree(out)
     new.rename(out)

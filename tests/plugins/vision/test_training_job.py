@@ -75,6 +75,7 @@ def test_a_training_ends_in_a_model_that_opens(trained: tuple[Path, jobs.JobResu
     assert EmbeddedEye(folder).see_pixels(np.zeros((48, 48, 3), np.uint8), "what is it").shape == (8, 256)
     assert EmbeddedEncoder(folder).embed_texts(["red"]).shape == (1, 128)
     assert not folder.with_name("model.new").exists()
+    assert (folder / "resampler.safetensors").stat().st_mode == (folder / "about.json").stat().st_mode
 
 
 def test_a_model_says_what_it_is(trained: tuple[Path, jobs.JobResult], place: Path) -> None:
