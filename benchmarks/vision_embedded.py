@@ -323,11 +323,13 @@ def searches(model: Path, sets: Data, damaged: Sequence[Shown], amount: Amount, 
             for name, asked_for, text in (("photo + words", clean, True), ("photo alone", clean, False), ("damaged photo + words", broken, True))
         )  # fmt: skip
         by_words = [(hits(one.text), one.wanted) for one in told("words", words)]
-    of = f"gallery of {len(files):,}"
+    of, plain = f"gallery of {len(files):,}", [found for found, wish in zip(composed, clean, strict=True) if wish.change.count is None]  # fmt: skip
     return [
         recall("composed", f"photo + words find a picture with exactly the labels wanted, {of}", composed, K, RECALL),
         recall("composed", f"photo + words find a picture with exactly the labels wanted, {of}", composed, 1),
+        recall("composed-no-number", f"of these, words that do not say how many are wanted, {of}", plain, K),
         recall("photo-alone", f"the same by the photo without the words, {of}", by_photo, K),
+        recall("photo-alone", f"the same by the photo without the words, {of}", by_photo, 1),
         recall("words", f"words find a picture that is as they say, {of}", by_words, K),
         recall("words", f"words find a picture that is as they say, {of}", by_words, 1),
         recall("damaged-composed", f"damaged photo + words find a picture with exactly the labels wanted, {of}", composed_damaged, K),
