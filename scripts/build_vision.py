@@ -69,7 +69,9 @@ def done(job: jobs.Job, params: Mapping[str, Any], folder: Path) -> Mapping[str,
 
 def build(folder: Path, *, count: int, options: Mapping[str, Any]) -> Path:
     """Draw and train; return the model's folder."""
-    sets = {name: draw(folder, name, count if name == "train" else few, seed) for name, (few, seed) in SETS.items()}
+    sets = {
+        name: draw(folder / "data", name, count if name == "train" else few, seed) for name, (few, seed) in SETS.items()
+    }
     # over what an earlier start left: a finished training is not done again, and one that is asked for otherwise is
     told = {"data": str(sets["train"]), "out": str(folder / "model"), "language_model": str(sprout_folder()), "gguf": str(SPROUT), "force": True, **options}  # fmt: skip
     print(done(TRAIN, told, folder / "train"), file=sys.stderr)

@@ -28,6 +28,7 @@ from agentkit.graph.context import RunContext, add_spent, add_usage
 from agentkit.graph.history import History
 from agentkit.graph.keeping import KeptTree
 from agentkit.graph.keys import step_key
+from agentkit.graph.parts import whole_answer
 from agentkit.graph.problem import AgentProblem, Check, Situation
 from agentkit.graph.requests import build_request, fit, last_words
 from agentkit.graph.reviewing import EXPIRED, reviewed_call
@@ -93,7 +94,7 @@ def plan(state: RunState, runtime: Runtime[RunContext]) -> Change:
         return {"ended": ended_by(StopReason.CONTEXT, str(error))}
     finally:
         problem.close()
-    step = numbered(chosen.action.step, state["turn"] + 1)
+    step = numbered(whole_answer(chosen.action.step, state["messages"], request), state["turn"] + 1)
     used = asking.usage
     reply = problem.replies.get(step_key(chosen.action.step))
     _tell(chosen, step, reply, values, context)

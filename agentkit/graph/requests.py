@@ -14,6 +14,7 @@ from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMes
 
 from agentkit.errors import ContextFull
 from agentkit.graph.context import RunContext
+from agentkit.graph.parts import in_parts
 from agentkit.graph.state import RunState
 from agentkit.guards import working_tokens
 from agentkit.messages import media_of, meta, note_message, words_of
@@ -41,7 +42,8 @@ def build_request(state: RunState, context: RunContext, *, wrap_up: bool = False
     )
     room = max(32, context.engine.capabilities.context // 4)
     most = min(REPLY_TOKENS, room) if wrap_up else _tokens_left(state, context, room)
-    return Request(
+    weight = context.engine.capabilities.tool_prior_weight
+    request = Request(
         messages=messages,
         tools=specs,
         output=state["task"].get("output_schema"),
@@ -51,9 +53,10 @@ def build_request(state: RunState, context: RunContext, *, wrap_up: bool = False
         deadline=context.deadline(state["spent"]),
         cancel=context.cancel,
         allowed=context.policy.allowed(specs),
-        tool_prior=prior(messages, specs, context.engine.capabilities.tool_prior_weight),
+        tool_prior=prior(messages, specs, weight),
         thinking=0 if wrap_up else min(engine.thinking, most // 2),
     )
+    return request if wrap_up else in_parts(request, weight)
 
 
 def choose_tools(messages: Sequence[BaseMessage], context: RunContext, *, cut: bool = False) -> tuple[ToolSpec, ...]:

@@ -128,5 +128,5 @@ def test_check_installs_torch_by_the_exact_pin_first(environment: Path, tmp_path
     run("sh", environment, "check", tmp_path)
     assert calls(environment)[1:] == [
         "torch==2.13.0",
-        "-c constraints.txt --editable .[train,synth,postgres] --group dev",
+        "-c constraints.txt --editable .[train,synth,vision,postgres] --group dev",
     ]

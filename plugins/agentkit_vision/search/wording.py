@@ -22,6 +22,9 @@ STOP = frozenset(WORDS.split())
 REFUSING = ("without any", "without", "but not", "and not", "not", "no", "except for", "except", "excluding", "minus", "other than", "instead of", "rather than")  # fmt: skip
 OTHER = frozenset({"other", "another", "different"})  # before the name of an attribute
 ENDS = frozenset({",", ";", ".", ":", "!", "?", "but", "with", "in", "like"})
+NUMBERS = frozenset("two three four five six seven eight nine ten eleven twelve".split())
+LIKE = frozenset({"like", "similar", "more", "others", "such", "same", "alike"})
+NEAR = 3  # words
 _TOKEN = re.compile(r"[^\W_]+|[,;.:!?]")
 Phrase = tuple[str, ...]
 
@@ -54,7 +57,8 @@ def read_query(text: str, attributes: Mapping[str, Sequence[str]]) -> Reading:
         text: the words.
         attributes: attribute -> values that the encoder tells apart; may be empty.
     """
-    words, values = _TOKEN.findall(text.casefold()), _phrases(attributes)
+    told, values = _TOKEN.findall(text.casefold()), _phrases(attributes)
+    words = [word for at, word in enumerate(told) if not _says_how_many(told, at)]
     names = {form: name for name in attributes for word in _words(name) for form in _forms(word)}
     asked: dict[str, list[str]] = {}
     refused: dict[str, list[str]] = {}
@@ -126,6 +130,12 @@ def _value(
             if (*first, form) in values:
                 return values[*first, form], length
     return None, 1
+
+
+def _says_how_many(words: Sequence[str], at: int) -> bool:
+    """Return whether a number says how many pictures are wanted, as in "three like it", and not how many things are in one."""
+    is_number = words[at] in NUMBERS or words[at].isdecimal()
+    return is_number and not LIKE.isdisjoint(words[at + 1 : at + 1 + NEAR])
 
 
 def _named(word: str, names: Mapping[str, str]) -> list[str]:

@@ -66,6 +66,11 @@ def test_a_number_is_a_count_and_a_pronoun_is_none() -> None:
     assert "count" not in read_query("a blue one with stripes", COUNTED).asked
 
 
+@pytest.mark.parametrize("text", ["three like it but red", "3 similar to it, only red", "find two others in red", "four red ones like this"])
+def test_how_many_are_wanted_is_no_count(text: str) -> None:
+    assert read_query(text, COUNTED).asked == {"colour": ("red",)}
+
+
 def test_another_value_is_asked_for_by_its_attribute() -> None:
     assert read_query("in other colors", ATTRIBUTES).other == ("colour",)
     assert read_query("different categories, another pattern", ATTRIBUTES).other == ("category", "pattern")

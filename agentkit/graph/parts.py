@@ -1,0 +1,142 @@
+"""A request of several parts, for a model that is too small to keep two things in mind: one part after the other.
+
+"what colour is the shoe in photo.png, and find three like it but blue" is about two tools. Such a model is shown one part at a
+time, each standing on its own ("photo.png: find three like it but blue"), and makes a call for it; in the end it answers the last part,
+and what the others came to is put before its answer. Only the words of the request and the lexical ranker decide what is a part: two
+stretches beside a conjunction or a mark, each of which is clearly about a tool that only looks, and not about the same one. Requests of
+one part are left alone, and so are those with a tool that takes earlier results: they are chains, not parts. Pure functions.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+
+from agentkit.messages import meta, step_of
+from agentkit.protocols import Request
+from agentkit.tools import rank
+from agentkit.types import Effect, Step, ToolSpec
+
+__all__ = ["Part", "in_parts", "parts_of", "whole_answer"]
+
+ABOUT = 1.0  # nats above an even choice from which on a stretch is about a tool; among few, half of what there can be
+SURE = 4.0  # times as much as elsewhere: what the ranker adds for a part
+_CUT = re.compile(
+    r"(?:\s*[,;.:?!]+\s+|\s+)(?:and\s+then|and|then|plus|also|afterwards|after\s+that)\s+|(?<=[?!;])\s+|\s*[,.]\s+",
+    re.IGNORECASE,
+)
+_FILE = re.compile(r"(?<![\w@])[\w./-]*\w\.[a-z]\w{1,4}\b(?![@.]\w)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A stretch of a request that is about one tool.
+
+    Attributes:
+        tool: its name.
+        text: the stretch, with the file before it that an earlier one named, where it names none itself.
+    """
+
+    tool: str
+    text: str
+
+
+def parts_of(request: str, specs: Sequence[ToolSpec]) -> tuple[Part, ...]:
+    """Return the parts of a request, in their order; none where it is about fewer than two tools."""
+    found: list[Part] = []
+    least = min(ABOUT, math.log(max(len(specs), 1)) / 2)
+    waiting = ""  # what comes before anything is about a tool
+    for chunk in filter(None, map(str.strip, _CUT.split(request))):
+        scores = rank(chunk, specs)
+        tool = max(scores, key=lambda name: scores[name], default="")
+        if not tool or scores[tool] < least:
+            tool = ""
+        if found and tool in ("", found[-1].tool):
+            found[-1] = replace(found[-1], text=f"{found[-1].text}, {chunk}")
+        elif tool:
+            found.append(Part(tool=tool, text=f"{waiting}{chunk}"))
+            waiting = ""
+        else:
+            waiting += f"{chunk}, "
+    looks = {spec.name for spec in specs if _only_looks(spec)}
+    return tuple(_standing(found)) if len(found) > 1 and all(part.tool in looks for part in found) else ()
+
+
+def in_parts(request: Request, weight: float) -> Request:
+    """Return the request for the next part, or for the answer to the last one; `request` itself where it has no parts.
+
+    Args:
+        request: for the whole.
+        weight: how much the ranker adds to the log-probability of a tool.
+    """
+    start = _start(request.messages)
+    if weight <= 0 or start is None or request.output is not None:
+        return request
+    asked = request.messages[start]
+    parts = parts_of(str(asked.content), request.tools)
+    if not parts:
+        return request
+    before, turn = request.messages[:start], request.messages[start + 1 :]
+    ends = [n for n, message in enumerate(turn, 1) if isinstance(message, ToolMessage)]
+    if len(ends) < len(parts):
+        part = parts[len(ends)]
+        prior = {name: SURE * weight * score for name, score in rank(part.text, request.tools).items()}
+        shown = [*before, _said(asked, part.text)]
+        return replace(request, messages=shown, allow=frozenset({"calls"}), tool_prior=prior)
+    if len(ends) > len(parts):
+        return request
+    last = [*before, _said(asked, parts[-1].text), *turn[ends[-2] :]]
+    return replace(request, messages=last, allow=frozenset({"final"}), tool_prior={})
+
+
+def whole_answer(step: Step, messages: Sequence[BaseMessage], shown: Request) -> Step:
+    """Return an answer to the last part with what the others came to before it."""
+    start = _start(messages)
+    if (
+        step.kind != "final"
+        or start is None
+        or shown.allow != frozenset({"final"})
+        or len(shown.messages) == len(messages)
+    ):
+        return step
+    results = [str(message.content) for message in messages[start:] if isinstance(message, ToolMessage)][:-1]
+    missing = [text for text in results if text not in step.text]
+    return replace(step, text="\n".join([*missing, step.text]), token_ids=()) if missing else step
+
+
+def _only_looks(spec: ToolSpec) -> bool:
+    """Whether a tool may be called because of a stretch of words: it changes nothing, tells nobody, and needs no earlier result."""
+    rules = spec.rules
+    return rules.effect in {Effect.PURE, Effect.READ} and not (rules.egress or rules.cost or rules.references)
+
+
+def _start(messages: Sequence[BaseMessage]) -> int | None:
+    """Return where the last turn of the user begins; None where it holds more than the user's own text."""
+    for n in range(len(messages) - 1, -1, -1):
+        message = messages[n]
+        if isinstance(message, HumanMessage):
+            own = isinstance(message.content, str) and meta(message).get("trust", "trusted") == "trusted"
+            return n if own else None
+        if not isinstance(message, AIMessage | ToolMessage) or (
+            isinstance(message, AIMessage) and not step_of(message).calls
+        ):
+            return None
+    return None
+
+
+def _said(message: BaseMessage, text: str) -> BaseMessage:
+    return message.model_copy(update={"content": text})
+
+
+def _standing(parts: Sequence[Part]) -> list[Part]:
+    """Return the parts, each with a file that it is about."""
+    told, file = [], ""
+    for part in parts:
+        named = _FILE.findall(part.text)
+        told.append(part if named or not file else replace(part, text=f"{file}: {part.text}"))
+        file = named[-1] if named else file
+    return told
