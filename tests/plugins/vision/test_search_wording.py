@@ -66,7 +66,9 @@ def test_a_number_is_a_count_and_a_pronoun_is_none() -> None:
     assert "count" not in read_query("a blue one with stripes", COUNTED).asked
 
 
-@pytest.mark.parametrize("text", ["three like it but red", "3 similar to it, only red", "find two others in red", "four red ones like this"])
+@pytest.mark.parametrize(
+    "text", ["three like it but red", "3 similar to it, only red", "find two others in red", "four red ones like this"]
+)
 def test_how_many_are_wanted_is_no_count(text: str) -> None:
     assert read_query(text, COUNTED).asked == {"colour": ("red",)}
 
