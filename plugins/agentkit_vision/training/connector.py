@@ -20,20 +20,19 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from agentkit_vision.nn.reading import read_latents
 from agentkit_vision.nn.resampler import PerceiverResampler
 from agentkit_vision.nn.towers import ImageTower, TextTower
-from agentkit_vision.nn.words import NUMBERS, Words, split
+from agentkit_vision.nn.words import Words
 from agentkit_vision.training.contrast import COLOUR
 from agentkit_vision.training.data import Labelled
 from agentkit_vision.training.stepping import chance
 from agentkit_vision.training.views import views
 from agentkit_vision.world.wording import FORMS, Form, asked_about, canonical, question
-from agentkit_vision.world.words import number_word, plain_value, roles
+from agentkit_vision.world.words import roles
 
 __all__ = ["CAPTION", "CAPTION_ASKED", "Asked", "Connector", "Frame", "grounds", "question_corpus"]
 
 CAPTION = "describe the picture"  # what a caption is asked for with
 CAPTION_ASKED = (CAPTION, "what does the picture look like", "caption this picture", "say in one line what you see")
 GREY = 0.05
-BEGUN, MOST_BEGUN = 0.4, 4  # share of the questions that begin with words that say nothing; how many of them
 STAGE = "connector"
 IGNORED = -100
 
@@ -144,8 +143,6 @@ class Lessons:
     def __init__(self, data: Labelled, connector: Connector, *, batch: int, captions: float, seed: int) -> None:
         self._data, self._connector = data, connector
         self._batch, self._captions, self._seed = batch, captions, seed
-        values = {word for found in data.vocabulary.values() for value in found for word in split(number_word(plain_value(value)))}  # fmt: skip
-        self._fillers = [word for word in connector.words.words if word not in values and word not in NUMBERS]
         self._colour = [name for name, role in roles(tuple(data.vocabulary)).items() if role == COLOUR]
         self._fades = data.beside(self._colour)
 
@@ -168,15 +165,7 @@ class Lessons:
         }
         if not grey and rng.random() < self._captions:
             return Asked(rng.choice(CAPTION_ASKED), canonical(labels))
-        asked = one_question(labels, self._data, rng.choice(asked_about(labels)), seed=self._seed, index=rng.getrandbits(40), form=rng.choice(("open", "open", *FORMS[1:])))  # fmt: skip
-        return asked._replace(question=self._begun(asked.question, rng))
-
-    def _begun(self, question: str, rng: Random) -> str:
-        """Return a question, some with a few words in front that say nothing: people begin in more ways than can be listed."""
-        if rng.random() >= BEGUN:
-            return question
-        words = rng.choices(self._fillers, k=rng.randint(1, MOST_BEGUN))
-        return " ".join([*words, question[:1].lower() + question[1:]])
+        return one_question(labels, self._data, rng.choice(asked_about(labels)), seed=self._seed, index=rng.getrandbits(40), form=rng.choice(("open", "open", *FORMS[1:])))  # fmt: skip
 
 
 def one_question(labels: Any, data: Labelled, attribute: str, *, seed: int, index: int, form: Form = "open", split: Any = "train") -> Asked:  # fmt: skip
