@@ -8,10 +8,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from agentkit.errors import MissingDependency, UsageError
 from agentkit_vision.contracts import Encoder, Speaker
+from agentkit_vision.embedded.folder import ABOUT, SHIPPED
 
 __all__ = ["open_encoder", "open_speaker"]
 
@@ -24,7 +27,8 @@ def open_encoder(name: str = "auto", **options: Any) -> Encoder:
     """Return a model that puts pictures and texts into one space.
 
     Args:
-        name: `auto` or `embedded`; a folder or an id of the Hub, as in `google/siglip2-base-patch16-224`.
+        name: `auto` or `embedded`; a folder that `agentkit see train` made; a folder of transformers or an id of the Hub, as in
+            `google/siglip2-base-patch16-224`.
         options: of the class that the name leads to: `HuggingEncoder`'s device, dtype, batch, download.
 
     Raises:
@@ -33,10 +37,10 @@ def open_encoder(name: str = "auto", **options: Any) -> Encoder:
         ModelError: the model cannot be had or loaded; says why.
     """
     name = _checked(name)
-    if name in EMBEDDED:
+    if (folder := _own(name)) is not None:
         with _extra():
             from agentkit_vision.embedded import EmbeddedEncoder  # noqa: PLC0415  torch: 2 s
-        return _made(EmbeddedEncoder, name, options, named=False)
+        return _made(partial(EmbeddedEncoder, folder), name, options, named=False)
     if is_gguf(name):
         raise UsageError(
             f"{name}: a GGUF speaks about pictures and makes no vectors; give an encoder's id, or embedded"
@@ -50,8 +54,8 @@ def open_speaker(name: str = "auto", **options: Any) -> Speaker:
     """Return a model that speaks about pictures.
 
     Args:
-        name: `auto` or `embedded`; a GGUF (a path, or `hf:owner/repo/file.gguf`); a folder or an id of the Hub, as in
-            `HuggingFaceTB/SmolVLM-256M-Instruct`.
+        name: `auto` or `embedded`; a folder that `agentkit see train` made; a GGUF (a path, or `hf:owner/repo/file.gguf`); a folder
+            of transformers or an id of the Hub, as in `HuggingFaceTB/SmolVLM-256M-Instruct`.
         options: of the class that the name leads to: `HuggingSpeaker`'s device, dtype, max_tokens, download;
             `LlamaSpeaker`'s own.
 
@@ -61,10 +65,10 @@ def open_speaker(name: str = "auto", **options: Any) -> Speaker:
         ModelError: the model cannot be had or loaded; says why.
     """
     name = _checked(name)
-    if name in EMBEDDED:
+    if (folder := _own(name)) is not None:
         with _extra():
             from agentkit_vision.embedded import EmbeddedSpeaker  # noqa: PLC0415  torch: 2 s
-        return _made(EmbeddedSpeaker, name, options, named=False)
+        return _made(partial(EmbeddedSpeaker, folder), name, options, named=False)
     if is_gguf(name):
         with _extra():
             from agentkit_vision.llama import LlamaSpeaker  # noqa: PLC0415  llama.cpp
@@ -77,6 +81,14 @@ def open_speaker(name: str = "auto", **options: Any) -> Speaker:
 def is_gguf(name: str) -> bool:
     """Return whether a name leads to llama.cpp: a file's, or one in a repository, with `@revision` if need be."""
     return name.lower().partition("@")[0].endswith(".gguf") or name.lower().endswith(".gguf")
+
+
+def _own(name: str) -> Path | None:
+    """Return the folder of a model of this project: the one that ships, or one that was trained; None for others."""
+    if name in EMBEDDED:
+        return SHIPPED
+    folder = Path(name).expanduser()
+    return folder if (folder / ABOUT).is_file() else None
 
 
 def _checked(name: str) -> str:

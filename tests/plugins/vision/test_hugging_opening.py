@@ -42,6 +42,13 @@ def test_names_lead_to_their_kinds() -> None:
 
 
 @pytest.mark.usefixtures("others")
+def test_a_folder_of_our_own_training_is_known_by_what_it_says_about_itself(tmp_path: Path) -> None:
+    (tmp_path / "about.json").write_text("{}")
+    for found in (open_encoder(str(tmp_path)), open_speaker(str(tmp_path))):
+        assert (type(found).__name__[:8], str(found.name)) == ("Embedded", str(tmp_path))
+
+
+@pytest.mark.usefixtures("others")
 def test_options_that_a_kind_does_not_have_are_refused() -> None:
     with pytest.raises(UsageError, match="has no option colour; it has context"):
         open_speaker("embedded", colour="red")
