@@ -134,7 +134,7 @@ def _pair(number: int, node: Node, chosen: int, rejected: int, worth: Mapping[in
         worth=(worth[chosen], worth[rejected]),
         logprobs=(math.log(node.priors[chosen]), math.log(node.priors[rejected])),
         smoothing=min(0.5, 1 - 1 / (1 + losses / wins)),
-        weight=min(2.0, 0.5 + 0.5 * surprise),
+        weight=min(2.0, 0.5 + 0.5 * max(0.0, surprise)),  # a divergence of nothing may be rounded to less
     )
 
 
