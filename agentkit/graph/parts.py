@@ -95,13 +95,11 @@ def in_parts(request: Request, weight: float) -> Request:
 
 def whole_answer(step: Step, messages: Sequence[BaseMessage], shown: Request) -> Step:
     """Return an answer to the last part with what the others came to before it."""
-    start = _start(messages)
-    if (
-        step.kind != "final"
-        or start is None
-        or shown.allow != frozenset({"final"})
-        or len(shown.messages) == len(messages)
-    ):
+    start, at = _start(messages), _start(shown.messages)
+    if step.kind != "final" or start is None or at is None:
+        return step
+    parts = parts_of(str(messages[start].content), shown.tools)
+    if not parts or shown.messages[at].content != parts[-1].text:  # it answers the whole, as it was asked
         return step
     results = [str(message.content) for message in messages[start:] if isinstance(message, ToolMessage)][:-1]
     missing = [text for text in results if text not in step.text]

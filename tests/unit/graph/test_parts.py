@@ -91,6 +91,13 @@ def test_the_answer_is_to_the_last_part_and_has_what_the_others_came_to() -> Non
     assert whole_answer(Step(kind="final", text="red; three hats"), messages, shown).text == "red; three hats"
 
 
+def test_an_answer_to_the_whole_is_left_as_it_is_though_earlier_turns_were_cut() -> None:
+    calls = [*called(1, "ask_image", "red"), *called(2, "find_images", "three hats")]
+    messages = [turn("hello"), step_message(Step(kind="final", text="Hello.")), turn(ASKED), *calls]
+    cut = Request(messages=messages[2:], tools=TOOLS, allow=frozenset({"final"}))
+    assert whole_answer(Step(kind="final", text="It is late."), messages, cut).text == "It is late."
+
+
 def test_a_model_that_no_ranker_helps_and_pictures_in_the_request_change_nothing() -> None:
     asked = request(turn(ASKED))
     assert in_parts(asked, 0.0) is asked
