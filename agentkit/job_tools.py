@@ -184,8 +184,13 @@ def answered(work: Callable[[], Outcome]) -> Outcome:
         return Failed(text=" ".join(str(error).split()), brief=FAILED)
 
 
-def within(name: str, workspace: Path) -> Path:
+def within(name: str, workspace: Path, *, itself: bool = False) -> Path:
     """Return the real path of a file or folder in the workspace.
+
+    Args:
+        name: relative to the workspace, or absolute.
+        workspace: the folder.
+        itself: whether it may be the workspace itself.
 
     Raises:
         InvalidParams: it is outside, or no name at all.
@@ -195,7 +200,7 @@ def within(name: str, workspace: Path) -> Path:
         path = (root / Path(name.strip()).expanduser()).resolve()
     except (OSError, RuntimeError, ValueError) as error:
         raise InvalidParams(f"'{name}' cannot be followed ({error}); name a file in the workspace") from error
-    if not name.strip() or path == root or not path.is_relative_to(root):
+    if not name.strip() or (path == root and not itself) or not path.is_relative_to(root):
         raise InvalidParams(f"'{name}' is outside the workspace {root}; only files in it can be used")
     return path
 

@@ -11,6 +11,7 @@ from threading import Lock
 
 from agentkit import config
 from agentkit.errors import Cancelled, InvalidParams, PolicyError, StoreError
+from agentkit.job_tools import within
 from agentkit.protocols import ToolContext
 from agentkit.types import Done, Failed, ImagePart
 from agentkit_vision.contracts import Encoder, Picture, Speaker
@@ -203,14 +204,7 @@ def inside(name: str, workspace: Path) -> Path:
     Raises:
         InvalidParams: it is outside, or no name at all.
     """
-    root = workspace.resolve()
-    try:
-        path = (root / Path(name.strip()).expanduser()).resolve()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise InvalidParams(f"'{name}' cannot be followed ({error}); name a file in the workspace") from error
-    if not name.strip() or not path.is_relative_to(root):
-        raise InvalidParams(f"'{name}' is outside the workspace {root}; only files in it can be used")
-    return path
+    return within(name, workspace, itself=True)
 
 
 @lru_cache(maxsize=4)

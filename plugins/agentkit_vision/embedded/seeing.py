@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from agentkit.errors import UnsupportedPart
 from agentkit_vision.contracts import Picture, Pixels, Said, Vectors
 from agentkit_vision.embedded.folder import QUESTIONS, SHIPPED, WORDS, About, read_about
 from agentkit_vision.llama import LlamaSpeaker
@@ -158,8 +159,6 @@ class EmbeddedSpeaker:
         Raises:
             UnsupportedPart: there are several; it was trained on one.
         """
-        from agentkit.errors import UnsupportedPart  # noqa: PLC0415
-
         if len(pictures) != 1:
             raise UnsupportedPart(
                 f"{self.name} looks at one picture at a time, not at {len(pictures)}; ask about each by itself"
