@@ -106,6 +106,7 @@ Grounding = Literal[
     "context",  # a whole literal of any text seen: a path, a URL, an identifier, a number, a quoted string
     "trusted",  # a whole literal of the user's words or configuration's
     "words",  # a run of whole words of those
+    "clause",  # a whole clause of those
     "numbers",  # free, but with no number that was not seen
 ]
 

@@ -55,7 +55,7 @@ PICTURE = ROOT / "docs" / "vision-answers.png"
 SEED, DRAWN, RESAMPLES = 8, 12, 1_000  # of all samples; pictures that are shown; of the bootstrap
 OPEN, COUNTING, PAIRS, CAPTIONS, RECALL, POINTS = 0.95, 0.85, 0.80, 0.90, 0.90, 5.0
 COUNT, KINDS, COLOUR, KIND = "count", ("category", "shape"), "colour", "kind"
-K, SIDE, GREY = 5, 48, 128
+K, SIDE, GREY = 5, 64, 128
 
 T = TypeVar("T")
 Bools = NDArray[np.bool_]

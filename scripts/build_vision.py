@@ -28,7 +28,7 @@ from agentkit_vision.training.jobs import TRAIN
 ROOT = Path(__file__).parents[1]
 SPROUT = ROOT / "agentkit" / "models" / "weights" / "sprout.gguf"
 SHIPPED = ROOT / "plugins" / "agentkit_vision" / "weights"
-SIZE, COUNT = 48, 24_000
+SIZE, COUNT = 64, 24_000
 SETS = {"train": (COUNT, 0), "test": (1_200, 1), "pairs": (800, 2)}  # pictures, seed
 
 

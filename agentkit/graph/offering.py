@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from agentkit.engine.dialects.candidates import candidates_of
-from agentkit.engine.dialects.grounding import Sources, sources_of, window
+from agentkit.engine.dialects.grounding import Sources, sources_of, spans_of
 from agentkit.errors import CannotEnforce
 from agentkit.protocols import Request
 from agentkit.types import Step, ToolCall, ToolSpec
@@ -77,10 +77,10 @@ def _values(name: str, schema: Any, spec: ToolSpec, sources: Sources) -> list[An
 def _grounded(name: str, spec: ToolSpec, sources: Sources) -> list[Any] | None:
     """Return the spans that a grounded argument may be."""
     how = spec.rules.grounded[name]
-    if how not in ("context", "trusted") or sources.patterns(spec.name, name):
+    if how not in ("context", "trusted", "clause") or sources.patterns(spec.name, name):
         return None
     try:
-        found = candidates_of(window(sources, trusted=how == "trusted").spans, name, spec)
+        found = candidates_of(spans_of(sources, how), name, spec)
     except CannotEnforce:
         return None
     if found.several is not None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
+from agentkit.clauses import clauses
 from agentkit.messages import meta, step_of
 from agentkit.protocols import Request
 from agentkit.tools import rank
@@ -25,10 +26,6 @@ __all__ = ["Part", "in_parts", "parts_of", "whole_answer"]
 
 ABOUT = 1.0  # nats above an even choice from which on a stretch is about a tool; among few, half of what there can be
 SURE = 4.0  # times as much as elsewhere: what the ranker adds for a part
-_CUT = re.compile(
-    r"(?:\s*[,;.:?!]+\s+|\s+)(?:and\s+then|and|then|plus|also|afterwards|after\s+that)\s+|(?<=[?!;])\s+|\s*[,.]\s+",
-    re.IGNORECASE,
-)
 _FILE = re.compile(r"(?<![\w@])[\w./-]*\w\.[a-z]\w{1,4}\b(?![@.]\w)", re.IGNORECASE)
 
 
@@ -50,7 +47,7 @@ def parts_of(request: str, specs: Sequence[ToolSpec]) -> tuple[Part, ...]:
     found: list[Part] = []
     least = min(ABOUT, math.log(max(len(specs), 1)) / 2)
     waiting = ""  # what comes before anything is about a tool
-    for chunk in filter(None, map(str.strip, _CUT.split(request))):
+    for chunk in clauses(request):
         scores = rank(chunk, specs)
         tool = max(scores, key=lambda name: scores[name], default="")
         if not tool or scores[tool] < least:

@@ -131,7 +131,7 @@ class Policy:
         """Return which patterns allow a destination that nobody named, by tool and argument: for a decoder to hold."""
         found: dict[tuple[str, str], tuple[str, ...]] = {}
         for spec in specs:
-            trusted = [name for name, how in spec.rules.grounded.items() if how in ("trusted", "words")]
+            trusted = [name for name, how in spec.rules.grounded.items() if how in ("trusted", "words", "clause")]
             for name in dict.fromkeys((*spec.rules.sinks, *trusted)):
                 patterns = [
                     *filter(None, self._patterns(spec.name)),

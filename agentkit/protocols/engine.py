@@ -106,7 +106,7 @@ class Ground:
     """What a grounded argument could be when the model chose it."""
 
     source: Grounding
-    alternatives: int  # "context", "trusted": values; "words": lines; "numbers": numbers
+    alternatives: int  # "context", "trusted", "clause": values; "words": lines; "numbers": numbers
     trusted: int  # of these, in the words of the user or of the configuration
     texts: int  # that were looked through
     cut: bool  # whether only the newest part of them was

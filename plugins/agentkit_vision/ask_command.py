@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agentkit.cli.output import clean, document, json_option, say
+from agentkit_vision.typed import typed_picture
 
 if TYPE_CHECKING:
     from agentkit_vision.contracts import Picture, Said
@@ -21,24 +22,29 @@ model_option = click.option(
     metavar="NAME",
     help="embedded, a GGUF with its mmproj beside it, or a folder or an id of the Hub.",
 )
+mmproj_option = click.option(
+    "--mmproj", metavar="FILE", help="what the GGUF sees with, where it lies elsewhere or there are several."
+)
 
 
 @click.command()
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @model_option
+@mmproj_option
 @json_option
-def caption(images: tuple[str, ...], model: str, as_json: bool) -> None:
+def caption(images: tuple[str, ...], model: str, mmproj: str | None, as_json: bool) -> None:
     """Describe each IMAGE in one sentence; a path, or an address with http:// or https://.
 
     \b
     agentkit see caption photo.png
     agentkit see caption *.jpg --json
     agentkit see caption photo.png -m HuggingFaceTB/SmolVLM-256M-Instruct
+    agentkit see caption photo.png -m ./llava.gguf --mmproj ./vision/mmproj-f16.gguf
     """
     from agentkit_vision.opening import open_speaker
 
-    pictures = [_picture(image) for image in images]
-    speaker = open_speaker(model)
+    pictures = [typed_picture(image) for image in images]
+    speaker = open_speaker(model, **_options(mmproj))
     rows = [_row(picture, speaker.caption(picture), "caption") for picture in pictures]
     if as_json:
         document("see caption", rows)
@@ -51,8 +57,9 @@ def caption(images: tuple[str, ...], model: str, as_json: bool) -> None:
 @click.command()
 @click.argument("words", nargs=-1, required=True, metavar="IMAGE... QUESTION")
 @model_option
+@mmproj_option
 @json_option
-def ask(words: tuple[str, ...], model: str, as_json: bool) -> None:
+def ask(words: tuple[str, ...], model: str, mmproj: str | None, as_json: bool) -> None:
     """Answer a QUESTION about an IMAGE, or about several at once where the model takes them.
 
     \b
@@ -64,8 +71,8 @@ def ask(words: tuple[str, ...], model: str, as_json: bool) -> None:
     *images, question = words
     if not images:
         raise click.UsageError("give at least one image, and the question after it, in quotes")
-    pictures = [_picture(image) for image in images]
-    said = open_speaker(model).ask(pictures, question)
+    pictures = [typed_picture(image) for image in images]
+    said = open_speaker(model, **_options(mmproj)).ask(pictures, question)
     row = {**_row(pictures[0], said, "answer"), "images": images, "question": question}
     if as_json:
         document("see ask", row)
@@ -74,10 +81,8 @@ def ask(words: tuple[str, ...], model: str, as_json: bool) -> None:
     _show_notes(row)
 
 
-def _picture(name: str) -> Picture:
-    from agentkit_vision.pictures import load
-
-    return load(name)
+def _options(mmproj: str | None) -> dict[str, str]:
+    return {} if mmproj is None else {"mmproj": mmproj}
 
 
 def _row(picture: Picture, said: Said, what: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from agentkit.cli.output import document, json_option, pairs
+from agentkit_vision.typed import typed_picture
 
 __all__ = ["compare"]
 
@@ -25,9 +26,8 @@ def compare(one: str, other: str, model: str, as_json: bool) -> None:
     """
     from agentkit_vision.comparing import compare as compared
     from agentkit_vision.opening import open_encoder
-    from agentkit_vision.pictures import load
 
-    pictures = load(one), load(other)
+    pictures = typed_picture(one), typed_picture(other)
     found = compared(*pictures, open_encoder(model))
     if as_json:
         document("see compare", found.to_json())

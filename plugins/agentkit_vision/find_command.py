@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agentkit.cli.output import clean, document, json_option, say
+from agentkit_vision.typed import typed_picture
 
 if TYPE_CHECKING:
     from agentkit_vision.contracts import Picture
@@ -53,7 +54,6 @@ def find(
     """
     from agentkit_vision.looking import home_of, ready
     from agentkit_vision.opening import open_encoder
-    from agentkit_vision.pictures import load
     from agentkit_vision.search.collection import Collection
     from agentkit_vision.search.query import Filters, Searcher
 
@@ -61,7 +61,7 @@ def find(
     if not text.strip() and like is None:
         raise click.UsageError('nothing to look for: give words, as in find "red shoes", or --like PHOTO, or both')
     filters = Filters.parse(conditions)
-    photo = None if like is None else load(like)
+    photo = None if like is None else typed_picture(like)
     place, encoder = folder.expanduser().resolve(), open_encoder(model)
     home = home_of(place, model)
     state = ready(place, home, encoder)

@@ -28,14 +28,10 @@ FIVE = 5  # images, where nobody says how many
 FETCH_S = 30.0
 TIMEOUT_S = 300.0  # the first call opens a model; a folder may be indexed
 Image = Annotated[str, Field(pattern=r"\.[A-Za-z]\w{1,4}$|/")]  # a file's name, no plain word
-# A whole question, and no word out of one: it begins as questions do, or begins with no small letter.
 Question = Annotated[
-    str,
-    Field(
-        pattern=r"^([Ww]h(at|ich|o|ose|ere|en|y)\b|[Hh]ow\b|[Ii]s\b|[Aa]re\b|[Dd]o(es)?\b|[Cc]an\b|[Cc]olou?r\b|[Kk]ind\b"
-        r"|[Ss]ize\b|[Pp]attern\b|[Ss]hape\b|[Nn]umber\b|[^a-z]).*\w+\W+\w+"
-    ),
-]
+    str, Field(pattern=r"\S\s+\S+\s+\S|[^\x00-\x7f]")
+]  # three words, or of a script that may have no spaces
+Words = Annotated[str, Field(pattern=r"^[^./\\]*$")]  # no file's name
 Url = Annotated[str, WithJsonSchema({"type": "string", "format": "uri"})]
 Folder = Annotated[str, Field(pattern=r"(^|/)[A-Za-z_][\w-]*$|/$|^\.\.?$")]
 Count = Annotated[int, Field(ge=1, le=100)]
@@ -72,7 +68,7 @@ def caption_image(image: Image, context: ToolContext) -> Outcome:
     egress=False,
     idempotent=True,
     timeout_s=TIMEOUT_S,
-    grounded={"image": "context", "question": "words"},
+    grounded={"image": "context", "question": "clause"},
     keywords=("picture photo colour color kind many size shape pattern look big small",),
 )
 def ask_image(image: Image, question: Question, context: ToolContext) -> Outcome:
@@ -87,7 +83,8 @@ def ask_image(image: Image, question: Question, context: ToolContext) -> Outcome
         from agentkit_vision.looking import picture_in, speaker  # noqa: PLC0415  models
 
         picture = picture_in(image, context)
-        said = speaker(VisionSettings.of(context.settings).model).ask([picture], question)
+        asked = question.replace(image, "the picture")  # what a file is called says nothing about it
+        said = speaker(VisionSettings.of(context.settings).model).ask([picture], asked)
         data = {"answer": said.text, "confidence": said.confidence, "model": said.model, "notes": list(picture.notes)}
         return Done(text=said_text(said), data=data, brief="seen")
 
@@ -103,7 +100,7 @@ def ask_image(image: Image, question: Question, context: ToolContext) -> Outcome
     keywords=("pictures photos similar same look more others ones but search",),
 )
 def find_images(
-    like: Image | None, count: Count | None, what: str | None, context: ToolContext, folder: Folder = "."
+    like: Image | None, count: Count | None, what: Words | None, context: ToolContext, folder: Folder = "."
 ) -> Outcome:
     """Find images that look like a photo, or fit words.
 
@@ -118,8 +115,11 @@ def find_images(
         from agentkit_vision.looking import encoder, home_of, inside, picture_in, ready  # noqa: PLC0415  models
         from agentkit_vision.search.collection import Collection  # noqa: PLC0415
         from agentkit_vision.search.query import Searcher  # noqa: PLC0415
+        from agentkit_vision.search.wording import has_content  # noqa: PLC0415
 
         words = (what or "").replace(like or "\n", " ").strip()  # the photo's own name says nothing about others
+        if like is not None and not has_content(words):  # "more like it" is what a photo alone says
+            words = ""
         if not words and like is None:
             raise InvalidParams("nothing to look for: give words in `what`, a photo in `like`, or both")
         settings = VisionSettings.of(context.settings)

@@ -4,8 +4,8 @@ Ways to hold an argument, all by alternatives worked out before decoding, so tha
 garble:
 
 - **grounded** (`ToolRules.grounded`): a whole literal of anything seen (`context`), or of the user's and
-  configuration's words only (`trusted`); a run of whole words of those, such as its schema allows (`words`); or any text
-  with no number in it that was not seen (`numbers`);
+  configuration's words only (`trusted`); a run of whole words of those, such as its schema allows (`words`), or a whole
+  clause (`clause`); or any text with no number in it that was not seen (`numbers`);
 - **quoted**: a text is a run of whole words of the conversation, where the model was trained to quote; what is
   grounded is then rather a name than a word (`agentkit.literals.pointed`);
 - otherwise whatever the schema allows.
@@ -28,7 +28,7 @@ from typing import Any, TypeVar, cast
 
 from agentkit.engine.dialects.allowed import expression, is_anything
 from agentkit.engine.dialects.candidates import DEFINITIONS, NOTES, Candidates, candidates_of
-from agentkit.engine.dialects.grounding import MAX_CHARS, Sources, newest, runs, window
+from agentkit.engine.dialects.grounding import MAX_CHARS, Sources, newest, runs, spans_of, window
 from agentkit.engine.grammar import json_rule, lark_text
 from agentkit.errors import CannotEnforce
 from agentkit.literals import spans
@@ -139,9 +139,9 @@ class ArgumentRules:
         about, how, sources = spec.parameters["properties"][name], self.held(spec).get(name), self._sources
         references = _references(name, spec, sources)
         if how == "context":
-            return self._choice(candidates_of(_spans(how, sources), name, spec), references, form)
-        if how == "trusted":  # what stands for a result is nobody's word
-            held = candidates_of(_spans(how, sources), name, spec)
+            return self._choice(candidates_of(spans_of(sources, how), name, spec), references, form)
+        if how in ("trusted", "clause"):  # what stands for a result is nobody's word
+            held = candidates_of(spans_of(sources, how), name, spec)
             return self._choice(held, (), form, self._allowed(name, spec))
         if how == "words" and about.keys() - _PLAIN:  # some runs of words are no value of it
             held = candidates_of(runs(sources.trusted), name, spec)
@@ -171,12 +171,14 @@ class ArgumentRules:
             return declared
         free: set[str] = set()
         if not sources.quotes:
-            free = {"numbers"} if len(sources.seen) > len(sources.trusted) else {"numbers", "trusted", "words"}
+            free = (
+                {"numbers"} if len(sources.seen) > len(sources.trusted) else {"numbers", "trusted", "words", "clause"}
+            )
         return {name: how for name, how in declared.items() if how not in free and not self._is_open(name, how, spec)}
 
     def _is_open(self, name: str, how: Grounding, spec: ToolSpec) -> bool:
         """Whether an allow list allows every destination."""
-        return how in ("trusted", "words") and is_anything(self._sources.patterns(spec.name, name))
+        return how in ("trusted", "words", "clause") and is_anything(self._sources.patterns(spec.name, name))
 
     def _allowed(self, name: str, spec: ToolSpec) -> str:
         """Return what an allow list lets a text be; nothing for what is no text of any kind."""
@@ -196,10 +198,13 @@ class ArgumentRules:
             values = {*held.texts, *held.others}
             trusted = len(values & {*own.texts, *own.others})
             return Ground(source=how, alternatives=len(values), trusted=trusted, texts=found.texts, cut=found.cut)
-        texts = sources.trusted if how == "words" else sources.seen
+        texts = sources.seen if how == "numbers" else sources.trusted
+        cut = sum(map(len, texts)) > MAX_CHARS
+        if how == "clause":
+            said = candidates_of(spans_of(sources, how), name, spec).texts
+            return Ground(source=how, alternatives=len(said), trusted=len(said), texts=len(texts), cut=cut)
         values = set(_lines(texts, JSON_TEXT) if how == "words" else _numbers(texts, written=True))
         trusted = len(values if how == "words" else values & set(_numbers(sources.trusted, written=True)))
-        cut = sum(map(len, texts)) > MAX_CHARS
         return Ground(source=how, alternatives=len(values), trusted=trusted, texts=len(texts), cut=cut)
 
     def _choice(self, held: Candidates, references: Sequence[str], form: Form, listed: str = "") -> str | None:
@@ -258,7 +263,7 @@ def check_grounded(spec: ToolSpec) -> None:
         raise CannotEnforce(f"tool '{spec.name}': its schema's '{min(extra)}' cannot be combined with grounding")
     if missing := grounded.keys() - properties.keys():
         raise CannotEnforce(f"tool '{spec.name}': it has no argument '{min(missing)}' to ground; mend `grounded`")
-    for name in sorted(name for name, how in grounded.items() if how in ("words", "numbers")):
+    for name in sorted(name for name, how in grounded.items() if how in ("words", "clause", "numbers")):
         if properties[name].get("type", "string") != "string":
             raise CannotEnforce(
                 f"tool '{spec.name}': argument '{name}' is grounded in {grounded[name]}, but is no text"
@@ -281,10 +286,6 @@ def _object(members: Sequence[tuple[str, bool]]) -> str:
     before = [f'({member} ", ")?' for member, _ in members[:needed]]
     after = [f'", " {member}' if required else f'(", " {member})?' for member, required in members[needed + 1 :]]
     return " ".join(['"{"', *before, members[needed][0], *after, '"}"'])
-
-
-def _spans(how: str, sources: Sources) -> tuple[str, ...]:
-    return window(sources, trusted=how == "trusted").spans
 
 
 def _references(name: str, spec: ToolSpec, sources: Sources) -> list[str]:

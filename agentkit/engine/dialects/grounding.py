@@ -15,10 +15,12 @@ from types import MappingProxyType
 
 from langchain_core.messages import AIMessage, BaseMessage
 
+from agentkit.clauses import clauses
 from agentkit.literals import pointed, spans
 from agentkit.messages import own_words, words_of
+from agentkit.types import Grounding
 
-__all__ = ["MAX_CHARS", "Sources", "Window", "newest", "runs", "sources_of", "window"]
+__all__ = ["MAX_CHARS", "Sources", "Window", "newest", "runs", "sources_of", "spans_of", "window"]
 
 Allowed = Mapping[tuple[str, str], tuple[str, ...]]  # (tool, argument) -> patterns
 MAX_CHARS = 8_000  # of text that arguments are taken from; the newest
@@ -114,6 +116,17 @@ def runs(texts: tuple[str, ...]) -> tuple[str, ...]:
             for n, (start, _) in enumerate(words):
                 found |= dict.fromkeys(phrase[start:end] for _, end in words[n : n + MAX_RUN])
     return tuple(found)
+
+
+def spans_of(sources: Sources, how: Grounding) -> tuple[str, ...]:
+    """Return what an argument may be that is grounded in `context`, `trusted` or `clause`; the newest first."""
+    if how != "clause":
+        return window(sources, trusted=how == "trusted").spans
+    said = (
+        clauses(text[-length:])[length < len(text) :] for text, length in newest(sources.trusted)
+    )  # none cut in two
+    found = (one for some in said for clause in some for one in (clause, clause.rpartition(": ")[2]))
+    return tuple(dict.fromkeys(one for one in found if one and len(one) <= MAX_SPAN))[:MAX_SPANS]
 
 
 def _window(texts: tuple[str, ...], *, quotes: bool) -> Window:

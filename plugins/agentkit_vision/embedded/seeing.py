@@ -17,7 +17,7 @@ from agentkit.errors import UnsupportedPart
 from agentkit_vision.contracts import Picture, Pixels, Said, Vectors
 from agentkit_vision.embedded.folder import QUESTIONS, SHIPPED, WORDS, About, read_about
 from agentkit_vision.llama import LlamaSpeaker
-from agentkit_vision.nn.reading import read_latents
+from agentkit_vision.nn.reading import Reader, read_latents
 from agentkit_vision.nn.resampler import PerceiverResampler
 from agentkit_vision.nn.saving import weights_hash
 from agentkit_vision.nn.towers import ImageTower, TextTower
@@ -63,7 +63,7 @@ class EmbeddedEncoder:
         self._nets = Networks.load(folder)
         self._lock = threading.Lock()
         self.name = self._nets.about.name
-        self.fingerprint = _fingerprint(self._nets.about, self._nets.words, self._nets.images, self._nets.texts)
+        self.fingerprint = _fingerprint(self._nets.about, [self._nets.words], [self._nets.images, self._nets.texts])
         self.dim = self._nets.images.config.dim
         self.attributes: Mapping[str, Sequence[str]] = spoken_attributes(self._nets.about.vocabulary)
 
@@ -100,19 +100,25 @@ class EmbeddedEye:
     """What sprout sees with: the rows depend on the words that are said beside a picture."""
 
     def __init__(self, folder: Path = SHIPPED) -> None:
-        """Load the image tower, the resampler, and the tower that reads questions.
+        """Load the image tower, the resampler, and what reads questions.
 
         Raises:
             ModelNotFound, ModelFileError: a file is missing or damaged.
         """
         self.about = read_about(folder)
         self._images, self._resampler = ImageTower.load(folder), PerceiverResampler.load(folder)
-        self._questions = TextTower.load(folder / QUESTIONS) if self.about.reads_words else None
-        self._words = Words.load(folder / QUESTIONS / WORDS) if self.about.reads_words else Words(())
-        self._lock = threading.Lock()
-        networks = (self._images, self._resampler, *([self._questions] if self._questions is not None else []))
-        self.fingerprint = _fingerprint(self.about, self._words, *networks)
         self.reads_words = self.about.reads_words
+        self._reader: Reader | None = None
+        self._lock = threading.Lock()
+        networks: list[nn.Module] = [self._images, self._resampler]
+        known: list[Words] = []
+        if self.reads_words:
+            questions, texts = TextTower.load(folder / QUESTIONS), TextTower.load(folder)
+            words, text_words = Words.load(folder / QUESTIONS / WORDS), Words.load(folder / WORDS)
+            self._reader = Reader(questions, words, texts=texts, text_words=text_words)
+            networks += [questions, texts]
+            known += [words, text_words]
+        self.fingerprint = _fingerprint(self.about, known, networks)
 
     def see(self, image: bytes, words: str) -> NDArray[np.float32]:
         """Return the rows of a picture, (latents, width of sprout's embeddings).
@@ -126,10 +132,8 @@ class EmbeddedEye:
         """Return the rows of decoded pixels (height, width, 3)."""
         shown = torch.from_numpy(resized(pixels, self.about.size)[None])
         with self._lock, torch.inference_mode():
-            tokens, _ = self._images(shown)
-            rows: NDArray[np.float32] = read_latents(self._resampler, self._questions, self._words, tokens, [words])[
-                0
-            ].numpy()
+            tokens, vectors = self._images(shown)
+            rows: NDArray[np.float32] = read_latents(self._resampler, self._reader, tokens, vectors, [words])[0].numpy()
         return rows
 
 
@@ -170,9 +174,9 @@ class EmbeddedSpeaker:
         self._speaker.close()
 
 
-def _fingerprint(about: About, words: Words, *networks: nn.Module) -> str:
+def _fingerprint(about: About, known: Sequence[Words], networks: Sequence[nn.Module]) -> str:
     """Return a hash of weights and of what comes before them: the size of pictures, and which word has which id."""
-    told = "\n".join((weights_hash(*networks), str(about.size), *words.words))
+    told = "\n".join((weights_hash(*networks), str(about.size), *(word for words in known for word in words.words)))
     return hashlib.sha256(told.encode()).hexdigest()
 
 

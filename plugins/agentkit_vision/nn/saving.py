@@ -34,7 +34,7 @@ def save(module: nn.Module, config: DataclassInstance, folder: Path, kind: str) 
     Raises:
         ModelFileError: a weight is not finite as a half.
     """
-    weights = {name: weight.detach().cpu().half().contiguous() for name, weight in module.state_dict().items()}
+    weights = {name: _small(weight.detach().cpu()).contiguous() for name, weight in module.state_dict().items()}
     for name, weight in weights.items():
         if not torch.isfinite(weight).all():
             raise ModelFileError(f"{kind}: {name} is not finite in half precision; nothing was written")
@@ -75,7 +75,9 @@ def load_weights(module: nn.Module, folder: Path, kind: str) -> None:
     if not path.is_file():
         raise ModelNotFound(f"{path}: there is no such file; a saved {kind} is two files, .json and .safetensors")
     try:
-        weights = {name: weight.float() for name, weight in load_file(path).items()}
+        weights = {
+            name: weight.float() if weight.is_floating_point() else weight for name, weight in load_file(path).items()
+        }
         module.load_state_dict(weights)
     except (SafetensorError, RuntimeError, OSError) as error:
         raise ModelFileError(f"{path}: does not hold the weights that {kind}.json describes: {error}") from error
@@ -94,6 +96,11 @@ def weights_hash(*modules: nn.Module) -> str:
 def freeze(module: nn.Module) -> nn.Module:
     """Stop a network from learning: no gradients, and its mode is that of use."""
     return module.requires_grad_(False).eval()
+
+
+def _small(weight: torch.Tensor) -> torch.Tensor:
+    """Return a weight as halves; what counts steps as it is."""
+    return weight.half() if weight.is_floating_point() else weight
 
 
 def _replace(path: Path, write: Any) -> None:

@@ -102,8 +102,8 @@ def beside(reading: Reading, own: Mapping[str, str]) -> Reading:
 
 
 def has_content(text: str) -> bool:
-    """Whether a text says anything beside "like this one, please"."""
-    return any(word not in STOP | ENDS | OTHER for word in _TOKEN.findall(text.casefold()))
+    """Whether a text says anything beside "find 4 like this one, please"."""
+    return any(word not in STOP | ENDS | OTHER and not word.isdecimal() for word in _TOKEN.findall(text.casefold()))
 
 
 def _phrases(attributes: Mapping[str, Sequence[str]]) -> dict[Phrase, tuple[str, str]]:

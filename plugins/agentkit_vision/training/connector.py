@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from agentkit_vision.nn.reading import read_latents
+from agentkit_vision.nn.reading import Reader, read_latents
 from agentkit_vision.nn.resampler import PerceiverResampler
-from agentkit_vision.nn.towers import ImageTower, TextTower
-from agentkit_vision.nn.words import Words
+from agentkit_vision.nn.towers import ImageTower
 from agentkit_vision.training.contrast import COLOUR
 from agentkit_vision.training.data import Labelled
 from agentkit_vision.training.stepping import chance
@@ -33,6 +32,7 @@ __all__ = ["CAPTION", "CAPTION_ASKED", "Asked", "Connector", "Frame", "grounds",
 CAPTION = "describe the picture"  # what a caption is asked for with
 CAPTION_ASKED = (CAPTION, "what does the picture look like", "caption this picture", "say in one line what you see")
 GREY = 0.05
+SHARES = (0.55, 0.35, 0.1)  # of questions: open, yes or no, choice
 STAGE = "connector"
 IGNORED = -100
 
@@ -67,13 +67,12 @@ class Frame:
 
 
 class Connector(nn.Module):  # type: ignore[misc]  # torch is untyped here
-    """What learns: the resampler, and a tower that reads questions, where it does."""
+    """What learns: the resampler, and what reads questions, where something does."""
 
     def __init__(
         self,
         resampler: PerceiverResampler,
-        questions: TextTower | None,
-        words: Words,
+        reader: Reader | None,
         *,
         image_tower: ImageTower,
         language_model: PreTrainedModel,
@@ -81,14 +80,14 @@ class Connector(nn.Module):  # type: ignore[misc]  # torch is untyped here
         half: bool,
     ) -> None:
         super().__init__()
-        self.resampler, self.questions = resampler, questions
-        self.words, self._half, self._tokenizer = words, half, tokenizer
+        self.resampler, self.reader = resampler, reader
+        self._half, self._tokenizer = half, tokenizer
         self._frozen: tuple[Any, ...] = (image_tower, language_model)  # in a tuple, so that torch does not own them
         self._frame = Frame.of(tokenizer)
 
-    def latents(self, tokens: Tensor, asked: Sequence[str]) -> Tensor:
-        """Return what the language model reads for pictures, (B, K, width); tokens are (B, N, width of the tower)."""
-        return read_latents(self.resampler, self.questions, self.words, tokens, asked)
+    def latents(self, tokens: Tensor, vectors: Tensor, asked: Sequence[str]) -> Tensor:
+        """Return what the language model reads for pictures, (B, K, width); tokens (B, N, width) and vectors (B, dim) are the tower's."""
+        return read_latents(self.resampler, self.reader, tokens, vectors, asked)
 
     def loss_of(self, pixels: Tensor, asked: Sequence[Asked]) -> Tensor:
         """Return the loss of a batch: nats a token of the answers."""
@@ -101,8 +100,8 @@ class Connector(nn.Module):  # type: ignore[misc]  # torch is untyped here
         image_tower, language_model = self._frozen
         with torch.autocast("cpu", torch.bfloat16, enabled=self._half):
             with torch.no_grad():
-                tokens, _ = image_tower(pixels)
-            rows = self.latents(tokens.float(), [one.question for one in asked])
+                tokens, vectors = image_tower(pixels)
+            rows = self.latents(tokens.float(), vectors.float(), [one.question for one in asked])
             ids, labels, places = self._laid_out(asked, rows.shape[1])
             read = language_model.get_input_embeddings()(ids)
             read = read.scatter(1, places[..., None].expand_as(rows), rows.to(read.dtype))
@@ -165,7 +164,8 @@ class Lessons:
         }
         if not grey and rng.random() < self._captions:
             return Asked(rng.choice(CAPTION_ASKED), canonical(labels))
-        return one_question(labels, self._data, rng.choice(asked_about(labels)), seed=self._seed, index=rng.getrandbits(40), form=rng.choice(("open", "open", *FORMS[1:])))  # fmt: skip
+        (form,) = rng.choices(tuple(FORMS), SHARES)
+        return one_question(labels, self._data, rng.choice(asked_about(labels)), seed=self._seed, index=rng.getrandbits(40), form=form)  # fmt: skip
 
 
 def one_question(labels: Any, data: Labelled, attribute: str, *, seed: int, index: int, form: Form = "open", split: Any = "train") -> Asked:  # fmt: skip

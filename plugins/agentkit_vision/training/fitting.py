@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from agentkit.errors import InvalidParams, ModelFileError
 from agentkit_vision.embedded.folder import QUESTIONS, WORDS
+from agentkit_vision.nn.reading import Reader
 from agentkit_vision.nn.resampler import PerceiverResampler, ResamplerConfig
 from agentkit_vision.nn.saving import freeze
 from agentkit_vision.nn.towers import ImageTower, ImageTowerConfig, TextTower, TextTowerConfig
@@ -83,9 +84,11 @@ def fit_connector(
             input_width=width, width=params.width, latents=params.latents, layers=params.layers, heads=4,
             head_width=params.width // 4, output_width=embeddings.shape[1], output_rms=float(embeddings.std()),
         ))  # fmt: skip
+    reader = None
     if questions is not None:
         questions.project.requires_grad_(False)  # its one vector is not read
-    connector = Connector(resampler, questions, words, image_tower=towers.images, language_model=language_model, tokenizer=tokenizer, half=half_precision(params))  # fmt: skip
+        reader = Reader(questions, words, texts=towers.texts, text_words=towers.words)
+    connector = Connector(resampler, reader, image_tower=towers.images, language_model=language_model, tokenizer=tokenizer, half=half_precision(params))  # fmt: skip
     lessons = Lessons(data, connector, batch=params.batch, captions=params.captions, seed=params.seed)
     trainer = Trainer(connector, lessons.loss, steps=params.steps, rate=params.rate, name="connector")
     if not _run(trainer, params, folder, told, should_stop):
@@ -97,9 +100,9 @@ def fit_connector(
 def save_connector(connector: Connector, folder: Path) -> None:
     """Write the resampler, and what reads questions."""
     connector.resampler.save(folder)
-    if connector.questions is not None:
-        connector.questions.save(folder / QUESTIONS)
-        connector.words.save(folder / QUESTIONS / WORDS)
+    if connector.reader is not None:
+        connector.reader.questions.save(folder / QUESTIONS)
+        connector.reader.words.save(folder / QUESTIONS / WORDS)
 
 
 def measured(towers: Towers, connector: Connector, held_out: Labelled, seed: int) -> dict[str, Any]:

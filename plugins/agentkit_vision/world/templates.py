@@ -9,10 +9,10 @@ No wording tells the answer: a question about what a thing is does not name it, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-__all__ = ["CHOICE", "OPEN", "YES_NO", "Split", "Templates", "wordings"]
+__all__ = ["CHOICE", "OPEN", "ORDERS", "YES_NO", "Split", "Templates", "polite", "wordings"]
 
 Split = Literal["train", "test"]
 
@@ -124,7 +124,7 @@ YES_NO: Mapping[str, Templates] = {
     "noun": Templates(
         (
             "is it {a}", "is this {a}", "is there {a} in the picture", "does the picture show {a}", "do you see {a}",
-            "is that {a}", "is {a} in the photo", "can you see {a}", "is {a} shown here",
+            "is that {a}", "is {a} in the photo", "can you see {a}", "is {a} shown here", "tell me whether it is {a}", "tell me if this is {a}",
         ),
         ("does the image show {a}", "is there {a} here", "would you say it is {a}", "is {a} in the image"),
     ),
@@ -132,6 +132,7 @@ YES_NO: Mapping[str, Templates] = {
         (
             "are there {value} {things}", "are there {value} things in the picture", "do you see {value} {things}",
             "does the picture show {value} {things}", "are {value} {things} shown", "is the number of {things} {value}",
+            "tell me whether there are {value} {things}", "tell me if you see {value} {things}",
         ),
         ("can you see {value} {things}", "does the image have {value} {things}", "are {value} things in the photo"),
     ),
@@ -139,26 +140,30 @@ YES_NO: Mapping[str, Templates] = {
         (
             "is there one {singular}", "is there just one {singular} in the picture", "do you see only one {singular}",
             "does the picture show one {singular}", "is only one {singular} shown", "is there a single {singular}",
+            "tell me whether there is one {singular}", "tell me if you see only one {singular}",
         ),
         ("can you see just one {singular}", "does the image have one {singular}", "is there only one thing in the photo"),
     ),
     "position": Templates(
         (
             "{is} {the} {at}", "do you see the {thing} {at}", "is there something {at}", "{is} the {thing} {at} of the picture",
+            "tell me whether {the} {is} {at}", "tell me if the {thing} {is} {at}",
         ),
         ("can you see the {thing} {at}", "is anything {at}", "{is} {the} {at} in the photo"),
     ),
     "background": Templates(
         (
             "is the background {value}", "is it on {value}", "{is} {the} on {value}", "is there a {value} background",
-            "is it {value} behind the {thing}", "does the picture have a {value} background",
+            "is it {value} behind the {thing}", "does the picture have a {value} background", "tell me whether the background is {value}",
+            "tell me if it is on {value}",
         ),
         ("does it have a {value} background", "would you say the background is {value}", "is it shown on {value}"),
     ),
     "": Templates(
         (
             "{is} {the} {value}", "is the {attribute} {value}", "would you call the {thing} {value}",
-            "is its {attribute} {value}", "do you see something {value}", "{is} the {thing} {value} or not",
+            "is its {attribute} {value}", "do you see something {value}", "{is} the {thing} {value} or not", "tell me whether {the} {is} {value}",
+            "tell me if the {thing} {is} {value}", "say whether the {attribute} is {value}",
         ),
         ("would you say {the} {is} {value}", "do you think {the} {is} {value}", "can you see that {the} {is} {value}"),
     ),
@@ -181,6 +186,29 @@ CHOICE: Mapping[str, Templates] = {
         ("would you say the {attribute} is {one} or {other}", "is its {attribute} {one} or {other}"),
     ),
 }  # fmt: skip
+
+
+ORDERS: Mapping[str, tuple[str, ...]] = {
+    "tell me ": (
+        "please tell me ", "could you tell me ", "could you please tell me ", "can you please tell me ", "can you say ", "would you tell me ",
+        "do you know ", "i would like to know ", "i want to know ", "i'd like you to tell me ",
+    ),
+    "say ": ("please say ", "could you say ", "can you please say ", "i would like to know ", "do you know "),
+    "name ": ("please name ", "could you name ", "can you please name ", "would you name ", "i want you to name "),
+    "count ": ("please count ", "could you count ", "can you please count ", "would you count ", "i want you to count "),
+}  # fmt: skip
+"""What orders begin with -> how people ask for the same politely. To train on: the test's wordings have beginnings of their own."""
+
+
+def polite(templates: Sequence[str]) -> tuple[str, ...]:
+    """Return every order among wordings, with every polite beginning."""
+    return tuple(
+        beginning + text.removeprefix(order)
+        for text in templates
+        for order, beginnings in ORDERS.items()
+        if text.startswith(order)
+        for beginning in beginnings
+    )
 
 
 def wordings(forms: Mapping[str, Templates], role: str, split: Split) -> tuple[str, ...]:

@@ -9,12 +9,12 @@ What is said depends on the labels, the seed and the index, and on nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
-from agentkit_vision.world.templates import CHOICE, OPEN, YES_NO, Split, wordings
+from agentkit_vision.world.templates import CHOICE, OPEN, ORDERS, YES_NO, Split, Templates, polite, wordings
 from agentkit_vision.world.words import (
     ABSENT,
     MIXED,
@@ -46,7 +46,8 @@ _SAID = {
     "grey": ("grey", "gray"), "dotted": ("dotted", "spotted"), "checked": ("checked", "checkered"), "striped": ("striped", "stripy"),
 }  # fmt: skip
 _WITH = {"striped": "with stripes", "dotted": "with dots", "checked": "with checks"}
-_ORDERS = ("tell ", "say ", "name ", "count ")
+_ORDERS = (*ORDERS, "please ", "i ", "i'd ")
+_POLITE = 0.2  # share of questions to train on that begin politely; choices do not
 _BEGUN = ("", "", "there is ", "a picture of ", "this is ", "a photo of ", "i see ")
 
 
@@ -172,7 +173,7 @@ def question(
     truth = plain_value(labels[attribute])
     slots = _slots(labels, attribute, role, rng)
     if form == "open":
-        return _asked(wordings(OPEN, role, split), slots, number_word(truth), attribute, form, split, rng)
+        return _asked(_wordings(OPEN, role, split, rng), slots, number_word(truth), attribute, form, split, rng)
     other = rng.choice(_others(labels, vocabulary, attribute))
     shown = (lambda value: with_article(value)) if role == NOUN else number_word
     if form == "choice":
@@ -189,7 +190,7 @@ def question(
     slots["singular"] = thing_of(labels)
     if role == "count" and value == "1":
         role = "one"
-    return _asked(wordings(YES_NO, role, split), slots, "yes" if right else "no", attribute, form, split, rng)
+    return _asked(_wordings(YES_NO, role, split, rng), slots, "yes" if right else "no", attribute, form, split, rng)
 
 
 def typed(text: str, rng: Random) -> str:
@@ -202,6 +203,12 @@ def typed(text: str, rng: Random) -> str:
     if roll < 0.55:
         return f"{text}?"
     return f"{text[:1].upper()}{text[1:]}{'?' if roll < 0.9 else ''}"
+
+
+def _wordings(forms: Mapping[str, Templates], role: str, split: Split, rng: Random) -> tuple[str, ...]:
+    """Return wordings; now and then polite ones, to train on."""
+    found = wordings(forms, role, split)
+    return polite(found) if split == "train" and rng.random() < _POLITE else found
 
 
 def _asked(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -15,7 +18,7 @@ pytest.importorskip("transformers")
 
 from PIL import Image
 
-from agentkit.errors import AgentkitError, InvalidParams, MissingDependency, UsageError
+from agentkit.errors import AgentkitError, InvalidParams, MissingDependency, PolicyError, UsageError
 from agentkit_vision import opening
 from agentkit_vision.commands import see
 from agentkit_vision.search.collection import FOLDER
@@ -55,8 +58,8 @@ def models(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Models that stand in for any; the names that they were asked for by."""
     names: list[str] = []
 
-    def speaker(name: str) -> StandInSpeaker:
-        names.append(name)
+    def speaker(name: str, *, mmproj: str = "") -> StandInSpeaker:
+        names.append(f"{name} {mmproj}".strip())
         return StandInSpeaker()
 
     def encoder(name: str) -> StandInEncoder:
@@ -73,6 +76,35 @@ def test_a_caption_goes_to_stdout_and_who_said_it_to_stderr(models: list[str]) -
     assert (done.exit_code, done.stdout) == (0, "a red shoe\n")
     assert done.stderr == "stand-in, 90% sure\n"
     assert models == ["some/model"]
+
+
+def test_what_a_gguf_sees_with_can_be_named(models: list[str]) -> None:
+    assert typed("caption", "photo.png", "-m", "a.gguf", "--mmproj", "b.gguf").exit_code == 0
+    assert typed("ask", "photo.png", "what colour is it?", "-m", "a.gguf", "--mmproj", "c.gguf").stdout == "red\n"
+    assert models == ["a.gguf b.gguf", "a.gguf c.gguf"]
+
+
+def test_an_mmproj_is_for_ggufs() -> None:
+    error = typed("caption", "photo.png", "-m", "embedded", "--mmproj", "b.gguf").exception
+    assert isinstance(error, UsageError)
+    assert "embedded: has no option mmproj" in str(error)
+
+
+def test_private_addresses_are_read_where_policy_allows_them(
+    models: list[str], work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(work)))
+    Thread(target=server.serve_forever, daemon=True).start()
+    host = f"127.0.0.1:{server.server_address[1]}"
+    try:
+        assert isinstance(typed("caption", f"http://{host}/photo.png").exception, PolicyError)
+        monkeypatch.setenv("AGENTKIT_POLICY__ALLOW_HOSTS", host)
+        assert typed("caption", f"http://{host}/photo.png").stdout == "a red shoe\n"
+        assert data("compare", f"http://{host}/photo.png", "photo.png")["is_same_file"]
+        assert typed("find", "--like", f"http://{host}/photo.png", "--in", "shop").exit_code == 0
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_captions_of_several_have_their_names(models: list[str]) -> None:

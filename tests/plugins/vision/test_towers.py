@@ -69,12 +69,15 @@ def test_tokens_go_row_by_row() -> None:
         ImageTower(ImageTowerConfig(layers=0)).eval(),
         torch.rand(1, 48, 48, 3),
     )  # convolutions see what is near
-    for place, (row, column) in {0: (0, 0), 5: (0, 40), 30: (40, 0), 15: (16, 24)}.items():
+    for place, (row, column) in {0: (0, 0), 5: (0, 40), 30: (40, 0), 35: (40, 40)}.items():
         changed = shown.clone()
         changed[0, row : row + 8, column : column + 8] = torch.rand(8, 8, 3).round()
-        # Group norms carry a whisper of it everywhere: the greatest change tells where.
         moved = (tower(changed)[0] - tower(shown)[0]).abs().sum(-1)[0]
-        assert moved.argmax().item() == place
+        far = [
+            n for n in range(36) if max(abs(n // 6 - place // 6), abs(n % 6 - place % 6)) > 4
+        ]  # 63 pixels decide a token
+        assert moved[place] > 0
+        assert moved[far].eq(0).all()
 
 
 def test_other_sizes_are_refused() -> None:
@@ -82,8 +85,8 @@ def test_other_sizes_are_refused() -> None:
         ImageTower()(pictures(1, 64))
     with pytest.raises(UsageError, match="size is 50; it is a multiple of 8"):
         ImageTowerConfig(size=50)
-    with pytest.raises(UsageError, match="multiples of 8"):
-        ImageTowerConfig(stem=12)
+    with pytest.raises(UsageError, match="width 30 is not a multiple of heads"):
+        ImageTowerConfig(width=30)
     with pytest.raises(UsageError, match="not a multiple of heads"):
         TextTowerConfig(vocab=5, width=30)
 

@@ -20,6 +20,7 @@ from agentkit.engine.llama.rows import Row  # noqa: E402
 from agentkit.messages import user_message  # noqa: E402
 from agentkit.protocols import Request  # noqa: E402
 from agentkit.types import ImagePart, Task, TextPart  # noqa: E402
+from agentkit_vision.nn.reading import Reader  # noqa: E402
 from agentkit_vision.nn.resampler import PerceiverResampler, ResamplerConfig  # noqa: E402
 from agentkit_vision.nn.saving import freeze, weights_hash  # noqa: E402
 from agentkit_vision.nn.towers import ImageTower, ImageTowerConfig, TextTower, TextTowerConfig  # noqa: E402
@@ -79,13 +80,15 @@ def words(data: Labelled) -> Words:
 
 def made(language: Language, words: Words) -> Connector:
     model, tokenizer = language
-    tower = freeze(ImageTower(ImageTowerConfig(stem=8, width=32, layers=1, dim=16)))
+    tower = freeze(ImageTower(ImageTowerConfig(size=48, stem=8, width=32, layers=1, dim=32)))
+    texts = freeze(TextTower(TextTowerConfig(vocab=len(words), width=16, layers=1, dim=32)))
     questions = TextTower(TextTowerConfig(vocab=len(words), width=32, layers=1, dim=8))
     questions.project.requires_grad_(False)
     resampler = PerceiverResampler(
         ResamplerConfig(input_width=32, width=32, latents=LATENTS, layers=1, heads=2, head_width=16, output_width=WIDTH, output_rms=0.05)
     )  # fmt: skip
-    return Connector(resampler, questions, words, image_tower=tower, language_model=model, tokenizer=tokenizer, half=False)  # fmt: skip
+    reader = Reader(questions, words, texts=texts, text_words=words)
+    return Connector(resampler, reader, image_tower=tower, language_model=model, tokenizer=tokenizer, half=False)
 
 
 @pytest.fixture
@@ -146,8 +149,7 @@ def test_logits_of_training_are_those_of_llama_cpp(connector: Connector, data: L
     pixels = torch.from_numpy(data.pixels[: len(ASKED)])
     with torch.no_grad():
         logits, labels = connector.logits(pixels, ASKED)
-        tokens, _ = connector._frozen[0](pixels)
-        rows = connector.latents(tokens, [one.question for one in ASKED]).numpy()
+        rows = connector.latents(*connector._frozen[0](pixels), [one.question for one in ASKED]).numpy()
     ids, _, _ = connector._laid_out(ASKED, LATENTS)
     same, differences = [], []
     model = Model(SPROUT)

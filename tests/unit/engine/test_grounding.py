@@ -414,6 +414,7 @@ def test_schemas_that_say_more(can_say: Any, form: str, about: Any, taken: list[
         ({"type": "string", "format": "zip-code"}, {}, "format 'zip-code'"),
         ({"type": "array", "uniqueItems": True}, {}, "'uniqueItems' of a list"),
         ({"type": "integer"}, {"it": "words"}, "'it' is grounded in words, but is no text"),
+        ({"type": "integer"}, {"it": "clause"}, "'it' is grounded in clause, but is no text"),
         ({"type": "string"}, {"that": "context"}, "no argument 'that'"),
     ],
 )
@@ -454,6 +455,26 @@ def test_words_that_fit_a_schema(can_say: Any) -> None:
         assert can_say(request, what=text) is bool(taken), text
 
 
+def test_a_clause_is_taken_whole(can_say: Any) -> None:
+    see = tool(
+        {"question": {"type": "string", "pattern": r"\b(what|how)\b"}}, ["question"], grounded={"question": "clause"}
+    )
+    request = ask(
+        "look at a.png: what colour is it? Then find 3 like it, and say how big they are", "what is behind it?", see
+    )
+    for text, taken in [
+        ("look at a.png: what colour is it?", 1),
+        ("what colour is it?", 1),  # after the colon, which says what it is about
+        ("say how big they are", 1),
+        ("what colour", 0),  # a piece
+        ("how big they are", 0),
+        ("find 3 like it", 0),  # not such a text
+        ("what colour is it? Then find 3 like it", 0),
+        ("what is behind it?", 0),  # a stranger's
+    ]:
+        assert can_say(request, question=text) is bool(taken), text
+
+
 def test_words_of_a_kind_that_nobody_said_cannot_be_said(models: dict[str, Model], form: str) -> None:
     draw = tool({"what": {"type": "string", "pattern": "stars$"}}, ["what"], grounded={"what": "words"})
     with pytest.raises(CannotEnforce, match=r"nothing was said|no kind of step"):
@@ -465,7 +486,7 @@ def test_a_model_that_does_not_quote_finds_numbers_of_its_own(can_say: Any) -> N
     assert can_say(ask("how many seconds has a day?", "17", sums), sum="24 * 60 * 60")
 
 
-@pytest.mark.parametrize("how", ["trusted", "words"])
+@pytest.mark.parametrize("how", ["trusted", "words", "clause"])
 def test_and_destinations_while_nobody_else_has_spoken(can_say: Any, how: str) -> None:
     write = tool({"path": {"type": "string"}}, ["path"], grounded={"path": how})
     request = ask("write a readme", "all done", write)
@@ -593,7 +614,7 @@ LEFT = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("how", ["trusted", "words"])
+@pytest.mark.parametrize("how", ["trusted", "words", "clause"])
 def test_what_an_allow_list_holds_can_be_said(can_say: Any, how: str) -> None:
     spec = tool(PATH, ["path"], "write", grounded={"path": how})
     request = replace(ask("read the page", f"write {' '.join(LEFT)}", spec), allowed={("write", "path"): LISTED})

@@ -1,0 +1,23 @@
+"""The clauses of what somebody asks for: stretches between marks, or beside `and`, `then` and the like. By words alone, no grammar is read."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+__all__ = ["clauses"]
+
+_CUT = re.compile(
+    r"(?:\s*[,;.:?!]+\s+|\s+)(?:and\s+then|and|then|plus|also|afterwards|after\s+that)\s+|(?<=[?!;])\s+|\s*[,.]\s+",
+    re.IGNORECASE,
+)
+
+
+@lru_cache(maxsize=256)
+def clauses(text: str) -> tuple[str, ...]:
+    """Return the clauses of a text in their order, each with a question mark where it had one.
+
+    A dot in a file's name ends none: room comes after a mark that does. A colon ends none either: what comes before it says what
+    the rest is about.
+    """
+    return tuple(filter(None, map(str.strip, _CUT.split(text))))
