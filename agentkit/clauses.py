@@ -15,7 +15,7 @@ _CUT = re.compile(
 
 @lru_cache(maxsize=256)
 def clauses(text: str) -> tuple[str, ...]:
-    """Return the clauses of a text in their order, each with a question mark where it had one.
+    """Return the clauses of a text in their order, without the marks between them; a question mark stays where no conjunction follows.
 
     A dot in a file's name ends none: room comes after a mark that does. A colon ends none either: what comes before it says what
     the rest is about.

@@ -117,7 +117,7 @@ def find_images(
         from agentkit_vision.search.query import Searcher  # noqa: PLC0415
         from agentkit_vision.search.wording import has_content  # noqa: PLC0415
 
-        words = (what or "").replace(like or "\n", " ").strip()  # the photo's own name says nothing about others
+        words = (what or "").strip()
         if like is not None and not has_content(words):  # "more like it" is what a photo alone says
             words = ""
         if not words and like is None:

@@ -15,7 +15,7 @@ from agentkit.clauses import clauses
         ("what colour is it, and find three", ("what colour is it", "find three")),
         ("What colour is it? Find three. Then stop!", ("What colour is it?", "Find three", "stop!")),
         ("look at a/b.png: what is it", ("look at a/b.png: what is it",)),
-        ("read notes.txt and then, after that, count it", ("read notes.txt", "after that", "count it")),
+        ("read notes.txt and then count it", ("read notes.txt", "count it")),
         ("rock and roll", ("rock", "roll")),
         ("1,000 sheep at http://example.com:80/a.b", ("1,000 sheep at http://example.com:80/a.b",)),
         ("  ", ()),

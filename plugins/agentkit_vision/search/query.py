@@ -20,7 +20,7 @@ from agentkit_vision.search.collection import Collection, check
 from agentkit_vision.search.composing import Composed, Weights, compose
 from agentkit_vision.search.errors import DamagedCollection
 from agentkit_vision.search.filters import Filters
-from agentkit_vision.search.ranking import BLOCK, mmr, scores, top_k, unit
+from agentkit_vision.search.ranking import BLOCK, best_first, mmr, scores, unit
 from agentkit_vision.search.values import Snapshot
 from agentkit_vision.search.wording import Reading, beside, read_query
 
@@ -79,7 +79,8 @@ class Found:
     """What a search came to.
 
     Attributes:
-        hits: best first, or in the order in which diversity chose them.
+        hits: those that have more of what the words ask for first, of these the best first; or in the order in which diversity chose
+            them among such.
         how: `text`, `photo`, `photo + text` or `photo + attributes`.
         reading: the words, understood.
         own: attribute -> the photo's own value, of those that the words change.
@@ -157,35 +158,43 @@ class Searcher:
         reading = beside(reading, photo_reads)
         query = compose(self.encoder, self.reader, reading, image, weights)
         allowed = np.flatnonzero(self._allowed(now, filters, reading, photo))
-        chosen = self._chosen(now, allowed, query.whole, k, relevance)
+        chosen = self._chosen(now, allowed, query.whole, reading, k, relevance)
         root = self.collection.root
         hits = tuple(self._hit(now, int(n), root, query, reading, photo_reads) for n in chosen)
         return Found(hits=hits, how=query.how, reading=reading, own=query.own, searched=len(now), allowed=len(allowed))
 
     def _allowed(self, now: Snapshot, filters: Filters, reading: Reading, photo: Picture | None) -> NDArray[np.bool_]:
         """Return (n,) whether an image may be found."""
-
-        def read(name: str) -> list[str] | None:
-            if name not in self.reader.values:
-                return None
-            blocks = (now.slots[start : start + BLOCK] for start in range(0, len(now), BLOCK))
-            return [value for block in blocks for value in self.reader.read(now.matrix[block], name)]
-
-        kept = filters.allowed(now, read)
+        kept = filters.allowed(now, lambda name: self._read(now, name))
         for name, values in reading.refused.items():
-            kept &= np.array([value not in values for value in read(name) or ()], bool)
+            kept &= np.array([value not in values for value in self._read(now, name) or ()], bool)
         if photo is not None:
             kept &= np.array([sha256 != photo.sha256 for sha256 in now.sha256], bool)
         return kept
 
-    def _chosen(self, now: Snapshot, allowed: NDArray[np.int64], query: NDArray[np.float32], k: int, relevance: float) -> NDArray[np.int64]:  # fmt: skip
-        """Return places in the snapshot, in the order in which they are shown."""
+    def _read(self, now: Snapshot, name: str) -> list[str] | None:
+        """Return the value of an attribute that each image has, as the encoder reads it; None for one that it does not tell."""
+        if name not in self.reader.values:
+            return None
+        blocks = (now.slots[start : start + BLOCK] for start in range(0, len(now), BLOCK))
+        return [value for block in blocks for value in self.reader.read(now.matrix[block], name)]
+
+    def _as_asked(self, now: Snapshot, reading: Reading) -> NDArray[np.int64]:
+        """Return (n,) how many of the attributes that words ask for an image has as asked."""
+        met = np.zeros(len(now), np.int64)
+        for name, values in reading.asked.items():
+            met += np.array([value in values for value in self._read(now, name) or ()], np.int64)
+        return met
+
+    def _chosen(self, now: Snapshot, allowed: NDArray[np.int64], query: NDArray[np.float32], reading: Reading, k: int, relevance: float) -> NDArray[np.int64]:  # fmt: skip
+        """Return places in the snapshot, in the order in which they are shown: what is as asked before what is not."""
         fits = scores(now.matrix, now.slots[allowed], query)
         if not np.all(np.abs(fits) < COSINE):
             raise DamagedCollection(f"{self.collection.home}: a vector in it is none; index its folder again")
+        met = self._as_asked(now, reading)[allowed]
         if relevance == 1:
-            return allowed[top_k(fits, k)]
-        pool = top_k(fits, max(POOL, POOL_A_RESULT * k))
+            return allowed[best_first(fits, met, k)]
+        pool = best_first(fits, met, max(POOL, POOL_A_RESULT * k))
         vectors = np.asarray(now.matrix[now.slots[allowed[pool]]], np.float32)
         return allowed[pool[mmr(fits[pool], vectors, k, relevance)]]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["mmr", "scores", "top_k", "unit"]
+__all__ = ["best_first", "mmr", "scores", "top_k", "unit"]
 
 BLOCK = 8192  # vectors that are made float32 at once
 LEAST = 1e-6  # a vector shorter than this has no direction
@@ -48,6 +48,15 @@ def top_k(values: Floats, k: int) -> Indices:
     else:
         candidates = np.arange(n)
     return candidates[np.argsort(-values[candidates], kind="stable")[:k]]
+
+
+def best_first(values: Floats, groups: Indices, k: int) -> Indices:
+    """Return the indices of k values: those of a higher group before those of a lower one, and within a group the largest first."""
+    found: list[Indices] = []
+    for group in np.unique(groups)[::-1]:
+        mine = np.flatnonzero(groups == group)
+        found.append(mine[top_k(values[mine], k - sum(map(len, found)))])
+    return np.concatenate(found) if found else np.zeros(0, np.int64)
 
 
 def mmr(relevance: Floats, vectors: Floats, k: int, trade_off: float) -> Indices:

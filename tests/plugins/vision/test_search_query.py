@@ -81,6 +81,19 @@ def test_words_change_what_they_name_and_nothing_else(searcher: Searcher, thing:
         assert hit.score == pytest.approx(hit.image + hit.text)
 
 
+@given(THINGS, st.data())
+def test_what_is_as_asked_comes_before_what_is_not(
+    searcher: Searcher, thing: tuple[str, ...], data: st.DataObject
+) -> None:
+    asked = data.draw(st.sampled_from([value for value in ATTRIBUTES["colour"] if value not in thing]))
+    found = searcher.find(f"but {asked}", picture(thing, 5_000), k=72, weights=Weights(direction=0.01))
+    met = [bool(hit.as_asked) for hit in found.hits]
+    assert met == sorted(met, reverse=True)
+    assert met.count(True) == 72 // len(ATTRIBUTES["colour"])
+    scores = [hit.score for hit in found.hits]
+    assert max(scores[met.count(True) :]) > min(scores[: met.count(True)])  # by score alone it would be otherwise
+
+
 @given(THINGS, THINGS)
 def test_several_attributes_change_at_once(searcher: Searcher, thing: tuple[str, ...], asked: tuple[str, ...]) -> None:
     text = f"{asked[1]} with {asked[2]}"

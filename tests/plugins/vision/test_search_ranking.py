@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from agentkit_vision.search.ranking import mmr, scores, top_k, unit
+from agentkit_vision.search.ranking import best_first, mmr, scores, top_k, unit
 
 WHOLE = st.lists(st.integers(-3, 3), max_size=40).map(lambda found: np.array(found, np.float32))
 
@@ -76,3 +76,10 @@ def test_mmr_leaves_a_copy_for_last() -> None:
 def test_what_has_no_direction_has_no_unit() -> None:
     assert unit(np.zeros(4, np.float32)) is None
     np.testing.assert_allclose(unit(np.array([3, 4], np.float32)), [0.6, 0.8])
+
+
+@given(st.lists(st.tuples(st.integers(-9, 9), st.integers(0, 2)), max_size=30), st.integers(0, 40))
+def test_higher_groups_come_first_and_the_largest_of_each(rows: list[tuple[int, int]], k: int) -> None:
+    values, groups = (np.array([row[n] for row in rows], kind) for n, kind in ((0, np.float32), (1, np.int64)))
+    wanted = sorted(range(len(rows)), key=lambda n: (-rows[n][1], -rows[n][0], n))[:k]
+    assert best_first(values, groups, k).tolist() == wanted

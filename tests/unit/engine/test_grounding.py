@@ -463,8 +463,8 @@ def test_a_clause_is_taken_whole(can_say: Any) -> None:
         "look at a.png: what colour is it? Then find 3 like it, and say how big they are", "what is behind it?", see
     )
     for text, taken in [
-        ("look at a.png: what colour is it?", 1),
-        ("what colour is it?", 1),  # after the colon, which says what it is about
+        ("look at a.png: what colour is it", 1),
+        ("what colour is it", 1),  # after the colon, which says what it is about
         ("say how big they are", 1),
         ("what colour", 0),  # a piece
         ("how big they are", 0),
