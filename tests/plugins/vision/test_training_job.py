@@ -81,7 +81,7 @@ def test_a_training_ends_in_a_model_that_opens(trained: tuple[Path, jobs.JobResu
 def test_a_model_says_what_it_is(trained: tuple[Path, jobs.JobResult], place: Path) -> None:
     folder, done = trained
     about = read_about(folder)
-    assert about.size == 48
+    assert about.size == 64
     assert about.reads_words
     assert about.language_model == hashlib.sha256(SPROUT.read_bytes()).hexdigest()
     assert set(about.vocabulary) == {"category", "shape", "colour", "size", "count", "position", "texture", "background"}  # fmt: skip
