@@ -23,7 +23,7 @@ LAYERS = """
     settings_file fetching
     protocols
     types
-    errors failpoints spoken_numbers addresses
+    errors failpoints spoken_numbers addresses clauses
 """
 RANK = {f"agentkit.{name}": n for n, line in enumerate(LAYERS.split("\n")) for name in line.split()}
 

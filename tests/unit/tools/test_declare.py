@@ -201,7 +201,7 @@ def test_declarations_that_cannot_work_are_refused(function: Any, rules: dict[st
         ({"effect": "pure", "egress": True}, "cannot be pure"),
         ({"sinks": ("pth",)}, "did you mean 'path'?"),
         ({"sinks": "path"}, "write ('path',)"),
-        ({"grounded": {"path": "anything"}}, "one of context, trusted, words, numbers"),
+        ({"grounded": {"path": "anything"}}, "one of context, trusted, words, clause, numbers"),
         ({"timeout_s": 0}, "above 0"),
         ({"predict": True}, "takes the function"),
         ({"isolation": "cage"}, "neither"),
