@@ -7,9 +7,17 @@ from functools import lru_cache
 
 __all__ = ["clauses"]
 
+_JOINS = r"(?:and\s+then|and|then|plus|afterwards|after\s+that)"
 _CUT = re.compile(
-    r"(?:\s*[,;.:?!]+\s+|\s+)(?:and\s+then|and|then|plus|also|afterwards|after\s+that)\s+|(?<=[?!;])\s+|\s*[,.]\s+",
-    re.IGNORECASE,
+    rf"""
+    (?:^|\s*\n)\s*(?:[-*•]\s+|\d+[.)]\s+)                      # an entry of a list
+    | \s*\n\s*
+    | (?:\s*[,;.:?!]+\s+|\s+[-–—]+\s+|\s+)[(]?{_JOINS}(?:\s*[,:]|\s+also)?\s+
+    | \s*[,;.:?!]+\s+also[,:]?\s+
+    | (?<![\d)])\s+[&+/|]\s+                                   # between numbers it is a sum
+    | (?<=[?!;])\s+ | \s*[,.]+\s+
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
 
 

@@ -32,6 +32,25 @@ _UNITS = [
 _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _SMALL = {word: n for n, word in enumerate(_UNITS)} | {word: 10 * n for n, word in enumerate(_TENS, 2)}
 _SCALES = {"hundred": 100, "thousand": 1_000, "million": 1_000_000}
+_POINTING = frozenset(
+    {
+        "the",
+        "this",
+        "that",
+        "which",
+        "each",
+        "every",
+        "another",
+        "other",
+        "any",
+        "same",
+        "first",
+        "last",
+        "next",
+        "new",
+        "old",
+    }
+)  # before `one` it is no number
 _WORD = re.compile(r"[a-z]+|[^a-z\s-]+")  # a sign ends a number; a hyphen joins
 
 
@@ -49,7 +68,8 @@ def spoken_numbers(text: str) -> tuple[int, ...]:
         if place_after == place:
             place += 1
             continue
-        found.append(value)
+        if words[place:place_after] != ["one"] or not place or words[place - 1] not in _POINTING:
+            found.append(value)
         place = place_after
     return tuple(found)
 

@@ -116,7 +116,7 @@ def judged(data: Mapping[str, Any], blue: set[str]) -> tuple[bool, bool, bool]:
 
 def _is_asked(given: Mapping[str, Any]) -> bool:
     like, what = given.get("like") or "", given.get("what") or ""
-    return like.endswith(PHOTO) and WANTED in what and given.get("count") == COUNT
+    return like.endswith(PHOTO) and WANTED in what and given.get("k") == COUNT
 
 
 def _names(result: str) -> list[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
@@ -24,9 +24,11 @@ from agentkit.types import Effect, Step, ToolSpec
 
 __all__ = ["Part", "in_parts", "parts_of", "whole_answer"]
 
+LEAD = 0.25  # nats before the next tool
+_MARKS = " ,;.:?!"
 ABOUT = 1.0  # nats above an even choice from which on a stretch is about a tool; among few, half of what there can be
-SURE = 4.0  # times as much as elsewhere: what the ranker adds for a part
-_FILE = re.compile(r"(?<![\w@])[\w./-]*\w\.[a-z]\w{1,4}\b(?![@.]\w)", re.IGNORECASE)
+SURE = 8.0  # times as much as elsewhere: what the ranker adds for a part
+_FILE = re.compile(r"(?<![\w@])[\w./~-]*\w\.[a-z]\w{1,4}\b(?![@.]\w)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,17 +50,14 @@ def parts_of(request: str, specs: Sequence[ToolSpec]) -> tuple[Part, ...]:
     least = min(ABOUT, math.log(max(len(specs), 1)) / 2)
     waiting = ""  # what comes before anything is about a tool
     for chunk in clauses(request):
-        scores = rank(chunk, specs)
-        tool = max(scores, key=lambda name: scores[name], default="")
-        if not tool or scores[tool] < least:
-            tool = ""
+        tool = _about(rank(chunk, specs), least)
         if found and tool in ("", found[-1].tool):
-            found[-1] = replace(found[-1], text=f"{found[-1].text}, {chunk}")
+            found[-1] = replace(found[-1], text=f"{found[-1].text.rstrip(_MARKS)} {chunk}")
         elif tool:
-            found.append(Part(tool=tool, text=f"{waiting}{chunk}"))
+            found.append(Part(tool=tool, text=_led(waiting, chunk)))
             waiting = ""
         else:
-            waiting += f"{chunk}, "
+            waiting += f"{chunk.rstrip(_MARKS)} "
     looks = {spec.name for spec in specs if _only_looks(spec)}
     return tuple(_standing(found)) if len(found) > 1 and all(part.tool in looks for part in found) else ()
 
@@ -101,6 +100,18 @@ def whole_answer(step: Step, messages: Sequence[BaseMessage], shown: Request) ->
     results = [str(message.content) for message in messages[start:] if isinstance(message, ToolMessage)][:-1]
     missing = [text for text in results if text not in step.text]
     return replace(step, text="\n".join([*missing, step.text]), token_ids=()) if missing else step
+
+
+def _led(before: str, chunk: str) -> str:
+    """Return a stretch after what leads up to it, of which only a file is kept, where it names one."""
+    named = _FILE.findall(before)
+    return f"{before}{chunk}" if not named or _FILE.search(chunk) else f"{named[-1]}: {chunk}"
+
+
+def _about(scores: Mapping[str, float], least: float) -> str:
+    """Return the tool that a stretch with these scores is clearly about; nothing where there is none."""
+    first, second = sorted([*scores.values(), -math.inf, -math.inf], reverse=True)[:2]
+    return max(scores, key=lambda name: scores[name]) if first >= max(least, second + LEAD) else ""
 
 
 def _only_looks(spec: ToolSpec) -> bool:

@@ -22,6 +22,12 @@ NEARLY = 1.0  # nats between two long jobs that a request may both be about
 FLOOR = -6.0  # no tool is made less likely than by this much
 
 _PARTS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_a-zA-Z]+")
+_WISH = re.compile(
+    r"(?:\b(?:would|you|to)|['’]d) like\b", re.IGNORECASE
+)  # anywhere else `like` is a word: what resembles something
+_PICTURE = re.compile(
+    r"#picture|(?<![\w@])[\w./~-]*\w\.(?:png|jpe?g|gif|bmp|tiff?|webp|avif|heic)\b(?![@.]\w)", re.IGNORECASE
+)
 _URL = re.compile(r"#url|https?://\S+")
 _FILE = re.compile(r"#file|(?<![\w@])[\w./-]*\w\.[a-z]{1,4}\b(?![@.]\w)|\w/\w")
 _NUMBER = re.compile(r"(?<![\w.#/-])\d|#(?!\w)")
@@ -31,7 +37,7 @@ STOP_WORDS = frozenset(
         "a an the of to in on at for from by with and or is are was were be been am do does did it its this that these",
         "those i me my we our you your he she they them his her their what which who whom how when where why can could",
         "would should will shall may might must please tell give show let get have has had s t m re ve ll d not no as if",
-        "so than then there here about into out up down over some any all just want need like",
+        "so than then there here about into out up down over some any all just want need",
     )
     for word in line.split()
 )
@@ -77,15 +83,20 @@ def without_idle_jobs(query: str, specs: Sequence[ToolSpec], kept: frozenset[str
 def words(text: str) -> tuple[str, ...]:
     """Return the stems of `text`: split at underscores and camelCase, lower case, without stop words.
 
-    `%` is a word, and so is what others are examples of: `#` for a number, `#file` for a file's name, `#url`.
+    `%` is a word, and so is what others are examples of: `#` for a number, `#file` for a file's name, `#picture` for a
+    picture's, `#url`. What a picture is called says nothing about what is to be done with it.
     """
-    found = [part.casefold() for part in _PARTS.findall(text.replace("%", " percent "))]
     rest = _URL.sub(" ", text)
-    kinds = [
-        kind
-        for kind, is_there in (("#url", rest != text), ("#file", _FILE.search(rest)), ("#", _NUMBER.search(rest)))
-        if is_there
-    ]
+    plain = _PICTURE.sub(" ", rest)
+    told = (
+        ("#url", rest != text),
+        ("#picture", plain != rest),
+        ("#file", _FILE.search(plain)),
+        ("#", _NUMBER.search(plain)),
+    )
+    kinds = [kind for kind, is_there in told if is_there]
+    wordy = _WISH.sub(" ", _PICTURE.sub(" ", text)).replace("%", " percent ")
+    found = [part.casefold() for part in _PARTS.findall(wordy)]
     return (*(stem(word) for word in found if word not in STOP_WORDS), *kinds)
 
 

@@ -28,10 +28,7 @@ FIVE = 5  # images, where nobody says how many
 FETCH_S = 30.0
 TIMEOUT_S = 300.0  # the first call opens a model; a folder may be indexed
 Image = Annotated[str, Field(pattern=r"\.[A-Za-z]\w{1,4}$|/")]  # a file's name, no plain word
-Question = Annotated[
-    str, Field(pattern=r"\S\s+\S+\s+\S|[^\x00-\x7f]")
-]  # three words, or of a script that may have no spaces
-Words = Annotated[str, Field(pattern=r"^[^./\\]*$")]  # no file's name
+Question = Annotated[str, Field(pattern=r"\S\s+\S|[^\x00-\x7f]")]  # two words, or of a script that may have no spaces
 Url = Annotated[str, WithJsonSchema({"type": "string", "format": "uri"})]
 Folder = Annotated[str, Field(pattern=r"(^|/)[A-Za-z_][\w-]*$|/$|^\.\.?$")]
 Count = Annotated[int, Field(ge=1, le=100)]
@@ -43,7 +40,7 @@ Count = Annotated[int, Field(ge=1, le=100)]
     idempotent=True,
     timeout_s=TIMEOUT_S,
     grounded={"image": "context"},
-    keywords=("picture photo describe caption show see alt text",),
+    keywords=("#picture picture photo describe caption show see look alt text",),
 )
 def caption_image(image: Image, context: ToolContext) -> Outcome:
     """Describe an image.
@@ -69,7 +66,9 @@ def caption_image(image: Image, context: ToolContext) -> Outcome:
     idempotent=True,
     timeout_s=TIMEOUT_S,
     grounded={"image": "context", "question": "clause"},
-    keywords=("picture photo colour color kind many size shape pattern look big small",),
+    keywords=(
+        "#picture picture photo colour color shade kind type sort many count size shape pattern texture material whether look see show big small large",
+    ),
 )
 def ask_image(image: Image, question: Question, context: ToolContext) -> Outcome:
     """Answer what colour, kind, size or pattern something in an image has, or how many there are.
@@ -96,17 +95,19 @@ def ask_image(image: Image, question: Question, context: ToolContext) -> Outcome
     egress=False,
     idempotent=True,
     timeout_s=TIMEOUT_S,
-    grounded={"what": "words", "like": "context", "count": "context", "folder": "context"},
-    keywords=("pictures photos similar same look more others ones but search",),
+    grounded={"what": "clause", "like": "context", "k": "context", "folder": "context"},
+    keywords=(
+        "#picture # pictures similar same alike resemble lookalikes match look see show more others ones version but except only search",
+    ),
 )
 def find_images(
-    like: Image | None, count: Count | None, what: Words | None, context: ToolContext, folder: Folder = "."
+    like: Image | None, k: Count | None, what: str | None, context: ToolContext, folder: Folder = "."
 ) -> Outcome:
     """Find images that look like a photo, or fit words.
 
     Args:
         like: a photo to go by, or null.
-        count: how many; null for five.
+        k: how many; null for five.
         what: words, such as red shoes, or beside a photo what is to be different, such as blue; or null.
         folder: where to look.
     """
@@ -115,11 +116,9 @@ def find_images(
         from agentkit_vision.looking import encoder, home_of, inside, picture_in, ready  # noqa: PLC0415  models
         from agentkit_vision.search.collection import Collection  # noqa: PLC0415
         from agentkit_vision.search.query import Searcher  # noqa: PLC0415
-        from agentkit_vision.search.wording import has_content  # noqa: PLC0415
+        from agentkit_vision.search.wording import content  # noqa: PLC0415
 
-        words = (what or "").strip()
-        if like is not None and not has_content(words):  # "more like it" is what a photo alone says
-            words = ""
+        words = content(what or "", like=like, k=k)
         if not words and like is None:
             raise InvalidParams("nothing to look for: give words in `what`, a photo in `like`, or both")
         settings = VisionSettings.of(context.settings)
@@ -128,7 +127,7 @@ def find_images(
         home, model = home_of(place, settings.encoder), encoder(settings.encoder)
         state = ready(place, home, model, most=settings.at_once, should_stop=context.cancel.is_set)
         with Collection(home, root=place) as collection:
-            found = Searcher(collection, model).find(words, photo, k=count or FIVE)
+            found = Searcher(collection, model).find(words, photo, k=k or FIVE)
         names = [shown(hit.file, context.workspace) for hit in found.hits]
         text, brief = found_text(found, names, like=like, what=words, state=state)
         return Done(text=text, brief=brief, data=found.to_json(), artifacts=tuple(str(hit.file) for hit in found.hits))
@@ -141,21 +140,21 @@ def find_images(
     egress=False,
     idempotent=True,
     timeout_s=TIMEOUT_S,
-    grounded={"first": "context", "second": "context"},
-    keywords=("pictures photos compare difference differ common",),
+    grounded={"image_a": "context", "image_b": "context"},
+    keywords=("#picture photos difference differ common",),
 )
-def compare_images(first: Image, second: Image, context: ToolContext) -> Outcome:
-    """Compare two images.
+def compare_images(image_a: Image, image_b: Image, context: ToolContext) -> Outcome:
+    """Compare a pair of images.
 
     Args:
-        first: a file.
-        second: another file.
+        image_a: a file, or an address.
+        image_b: another.
     """
 
     def work() -> Outcome:
         from agentkit_vision.looking import encoder, picture_in  # noqa: PLC0415  models
 
-        pictures = [picture_in(name, context) for name in (first, second)]
+        pictures = [picture_in(name, context) for name in (image_a, image_b)]
         model = encoder(VisionSettings.of(context.settings).encoder)
         return _compared(pictures, model)
 

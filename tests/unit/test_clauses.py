@@ -19,6 +19,16 @@ from agentkit.clauses import clauses
         ("rock and roll", ("rock", "roll")),
         ("1,000 sheep at http://example.com:80/a.b", ("1,000 sheep at http://example.com:80/a.b",)),
         ("  ", ()),
+        ("1) count them\n2) find 9 more", ("count them", "find 9 more")),
+        ("two things:\n- look\n* find, too", ("two things:", "look", "find", "too")),
+        ("the colour of a.png & 3 like it", ("the colour of a.png", "3 like it")),
+        ("the size? + 3 like it / 2 others", ("the size?", "3 like it", "2 others")),
+        ("3 + 5 and f(2) / 7", ("3 + 5", "f(2) / 7")),
+        ("how big is it (and find five)", ("how big is it", "find five)")),
+        ("how big is it - and find five", ("how big is it", "find five")),
+        ("tell me (in short) why", ("tell me (in short) why",)),
+        ("look at it. Also, count them", ("look at it", "count them")),
+        ("I also like plums", ("I also like plums",)),
     ],
 )
 def test_where_they_end(text: str, told: tuple[str, ...]) -> None:

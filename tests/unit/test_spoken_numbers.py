@@ -85,3 +85,18 @@ def test_a_number_that_was_said_is_grounded_as_digits() -> None:
     assert is_grounded("200", ["make two hundred images"])
     assert not is_grounded("100", ["make two hundred images"])
     assert not is_grounded("20", ["make two hundred images"])
+
+
+@pytest.mark.parametrize(
+    "text", ["the one in the corner", "that one", "which one is it", "the same one", "this one and any one"]
+)
+def test_one_that_points_is_no_number(text: str) -> None:
+    assert spoken_numbers(text) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("the one hundred", (100,)), ("one of the two", (1, 2)), ("add one", (1,)), ("the twenty-one", (21,))],
+)
+def test_one_that_counts_is(text: str, told: tuple[int, ...]) -> None:
+    assert spoken_numbers(text) == told

@@ -17,7 +17,7 @@ from agentkit.errors import UsageError
 from agentkit_vision.contracts import Encoder
 from agentkit_vision.search.attributes import AttributeReader
 from agentkit_vision.search.ranking import unit
-from agentkit_vision.search.wording import Reading, has_content
+from agentkit_vision.search.wording import Reading, content
 
 __all__ = ["Composed", "Weights", "compose"]
 
@@ -85,7 +85,7 @@ def compose(
     if own:
         change = _direction(reader, reading, own) * weights.direction
         return _scaled(image, change - _unwanted(encoder, reading, weights), own, "photo + attributes")
-    words = _embedded(encoder, reading.wanted) if has_content(reading.wanted) else none
+    words = _embedded(encoder, reading.wanted) if content(reading.wanted) else none
     text = weights.text * words - _unwanted(encoder, reading, weights)
     if not text.any():
         return _scaled(image, none, {}, "photo")
@@ -111,7 +111,7 @@ def _of_words(encoder: Encoder, reader: AttributeReader, reading: Reading, weigh
     for name, values in reading.refused.items():
         refused = refused + reader.mean(name, values)
     unwanted = _unwanted(encoder, reading, weights)
-    if not has_content(reading.wanted) and (reading.refused or reading.unwanted):
+    if not content(reading.wanted) and (reading.refused or reading.unwanted):
         return -refused - unwanted
     return _embedded(encoder, reading.wanted) - unwanted  # images that have what is refused are left out by reading
 

@@ -10,21 +10,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-__all__ = ["Reading", "beside", "has_content", "read_query"]
+__all__ = ["Reading", "beside", "content", "read_query"]
 
 WORDS = """
-    a all also an and any are as at be but by can could do does exactly find for from get give i if image images in is it
-    its just kind like look looking looks me more much my of on one ones only or other otherwise out photo photograph
-    photographs photos picture pictures please same search see should show similar so some something than that the their
-    them there these they thing things this those to very want was were which with would you
+    a alike all also an and any are as at be but by can could do does exactly fetch find for from get give i if image images
+    in is it its just kind like locate look looking looks match matches matching me more much my need of on one ones only or
+    other otherwise out photo photograph photographs photos pics picture pictures please resemble resembles resembling same
+    search see should show similar so some something than that the their them then there these they thing things this those
+    to us version versions very want wanted was we were which with would you
 """
 STOP = frozenset(WORDS.split())
 REFUSING = ("without any", "without", "but not", "and not", "not", "no", "except for", "except", "excluding", "minus", "other than", "instead of", "rather than")  # fmt: skip
 OTHER = frozenset({"other", "another", "different"})  # before the name of an attribute
 ENDS = frozenset({",", ";", ".", ":", "!", "?", "but", "with", "in", "like"})
-NUMBERS = frozenset(["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"])
+NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 LIKE = frozenset({"like", "similar", "more", "others", "such", "same", "alike"})
 NEAR = 3  # words
+_AROUND = ",;.:!?()[]\"' "
 _TOKEN = re.compile(r"[^\W_]+|[,;.:!?]")
 Phrase = tuple[str, ...]
 
@@ -101,9 +103,26 @@ def beside(reading: Reading, own: Mapping[str, str]) -> Reading:
     return replace(reading, refused=refused)
 
 
-def has_content(text: str) -> bool:
-    """Whether a text says anything beside "find 4 like this one, please"."""
-    return any(word not in STOP | ENDS | OTHER and not word.isdecimal() for word in _TOKEN.findall(text.casefold()))
+def content(text: str, *, like: str | None = None, k: int | None = None) -> str:
+    """Return the words of "find 4 like photo.png in blue, please" that say what: "blue"; nothing where none does.
+
+    Args:
+        text: a clause of somebody's request, or words.
+        like: a photo that it may name.
+        k: a number of pictures that it may name: the first such number says how many are wanted.
+    """
+    words = (text.replace(like, " ") if like else text).split()
+    bare = [word.casefold().strip(_AROUND) for word in words]
+    asked = next((at for at, word in enumerate(bare) if k is not None and word in (str(k), *_spoken(k))), None)
+    said = [at for at in range(len(words)) if at != asked and _says_something(bare, at)]
+    return " ".join(words[said[0] : said[-1] + 1]).strip(_AROUND) if said else ""
+
+
+def _says_something(words: Sequence[str], at: int) -> bool:
+    """Whether a word, or the refusal that begins with it, says what is wanted; "another" does before what it is about."""
+    if words[at] in OTHER and not _refusal(words, at):
+        return at + 1 < len(words) and words[at + 1] not in STOP
+    return _refusal(words, at) > 0 or words[at] not in STOP | ENDS | {""}
 
 
 def _phrases(attributes: Mapping[str, Sequence[str]]) -> dict[Phrase, tuple[str, str]]:
@@ -150,6 +169,10 @@ def _refusal(words: Sequence[str], at: int) -> int:
         if words[at : at + len(parts)] == parts:
             return len(parts)
     return 0
+
+
+def _spoken(number: int) -> Sequence[str]:
+    return NUMBERS[number - 2 : number - 1] if number >= 2 else ()
 
 
 def _words(text: str) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit_vision.search.wording import beside, has_content, read_query
+from agentkit_vision.search.wording import beside, content, read_query
 from tests.plugins.vision.search_toys import ATTRIBUTES
 
 COUNTED = {**ATTRIBUTES, "count": ("one", "two", "three")}
@@ -88,9 +88,36 @@ def test_an_encoder_without_attributes_knows_no_unknown_words() -> None:
     assert (found.wanted, found.unwanted) == ("a dog", ("leash",))
 
 
-def test_politeness_is_no_content() -> None:
-    assert not has_content("something like this one, please")
-    assert has_content("something like this dog")
+@pytest.mark.parametrize(
+    ("said", "like", "k", "told"),
+    [
+        ("something like this one, please", None, None, ""),
+        ("something like this dog", None, None, "dog"),
+        ("find three like it but blue", "photo.png", 3, "blue"),
+        ("show me 4 pictures that look like a/photo.png.", "a/photo.png", 4, ""),
+        ("photo.png: I want two similar bags that are striped", "photo.png", 2, "bags that are striped"),
+        ("six red umbrellas", None, 6, "red umbrellas"),
+        ("find 3 with two hats", "photo.png", 3, "two hats"),
+        ("two hats", None, None, "two hats"),
+        ("but not red", "photo.png", 3, "but not red"),
+        ("like it, without stripes", "photo.png", None, "without stripes"),
+        ("in another colour", "photo.png", 2, "another colour"),
+        ("find another like this", "photo.png", None, ""),
+        ("in any colour other than red", None, None, "colour other than red"),
+        ("other than red", None, None, "other than red"),
+        ("(but blue)", None, None, "blue"),
+        ("", None, None, ""),
+    ],
+)
+def test_of_a_request_what_says_what_is_kept(said: str, like: str | None, k: int | None, told: str) -> None:
+    assert content(said, like=like, k=k) == told
+
+
+@given(st.text(max_size=60), st.none() | st.integers(-2, 100))
+def test_what_is_kept_is_a_stretch_of_it_and_is_kept_again(said: str, k: int | None) -> None:
+    kept = content(said, k=k)
+    assert kept in " ".join(said.split())
+    assert content(kept) == kept
 
 
 @given(st.text(max_size=60))

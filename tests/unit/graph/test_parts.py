@@ -50,6 +50,24 @@ def test_two_tools_are_two_parts_and_the_second_keeps_the_file() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "first", "second"),
+    [
+        ("There is a hat in my a.png. What colour is it? Find 3 similar ones, but green.", "a.png: What colour is it?", "a.png: Find 3 similar ones but green."),
+        ("good morning! the colour of a.png + similar ones in green", "good morning the colour of a.png", "a.png: similar ones in green"),
+        ("- what colour is ~/a.png?\n- find similar images; please", "what colour is ~/a.png?", "~/a.png: find similar images please"),
+    ],
+)  # fmt: skip
+def test_what_leads_up_to_a_part_is_its_file_and_what_follows_is_of_it(text: str, first: str, second: str) -> None:
+    assert [part.text for part in parts_of(text, TOOLS)] == [first, second]
+
+
+def test_a_stretch_that_is_as_much_about_two_tools_is_about_neither() -> None:
+    twin = tool("find_photos", "Find similar photos.")
+    assert parts_of(ASKED, TOOLS)
+    assert parts_of(ASKED, (*TOOLS, twin)) == ()
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",

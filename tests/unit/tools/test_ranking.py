@@ -61,6 +61,22 @@ def test_words_are_split_and_stemmed() -> None:
     assert stem("bus") == "bus"
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("what is in notes/photo.txt", ("not", "photo", "txt", "#file")),
+        ("what is in notes/photo.PNG?", ("#picture",)),  # its name is not about notes, nor a text's
+        ("photos of 2.jpg, 3 of them", ("photo", "3", "#picture", "#")),
+        ("I'd like to see it", ("see",)),
+        ("would you like plums", ("plum",)),
+        ("3 plums like it", ("3", "plum", "lik", "#")),
+        ("open https://example.com/", ("open", "http", "exampl", "com", "#url")),
+    ],
+)
+def test_names_stand_for_their_kind_and_wishes_for_nothing(text: str, told: tuple[str, ...]) -> None:
+    assert words(text) == told
+
+
 def test_a_query_that_says_nothing_changes_nothing() -> None:
     assert set(rank("xyzzy the of", BASICS).values()) == {0.0}
     assert rank("anything", []) == {}
