@@ -150,7 +150,7 @@ class Searcher:
             raise UsageError(f"relevance = {relevance}: choose 0 (diverse) to 1 (nothing but the fit)")
         now = self.collection.snapshot()
         check(self.collection.home, now.encoder, now.fingerprint, self.encoder)
-        reading = read_query(text, self.reader.values)
+        reading = read_query(text, self.reader.values, photo=photo is not None)
         image = (
             unit(np.asarray(self.encoder.embed_images([photo.pixels])[0], np.float32)) if photo is not None else None
         )

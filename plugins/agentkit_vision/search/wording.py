@@ -6,18 +6,19 @@ Knows plain English word forms and a handful of negations ("without", "but not",
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 __all__ = ["Reading", "beside", "content", "read_query"]
 
 WORDS = """
-    a alike all also an and any are as at be but by can could do does exactly fetch find for from get give i if image images
-    in is it its just kind like locate look looking looks match matches matching me more much my need of on one ones only or
-    other otherwise out photo photograph photographs photos pics picture pictures please resemble resembles resembling same
-    search see should show similar so some something than that the their them then there these they thing things this those
-    to us version versions very want wanted was we were which with would you
+    a alike all also an and any are as at be being but by can could d do does else exactly fetch find for from get give i if
+    image images in instead is it its just kind like ll locate look looking looks lookalikes m match matches matching me more
+    most much must my need of on one ones only or other others otherwise out photo photograph photographs photos pics picture
+    pictures please re resemble resembles resembling s same search see should show similar so some something than that the
+    their them then there these they thing things this those to up us ve version versions very want wanted was we were what
+    where which with would you
 """
 STOP = frozenset(WORDS.split())
 REFUSING = ("without any", "without", "but not", "and not", "not", "no", "except for", "except", "excluding", "minus", "other than", "instead of", "rather than")  # fmt: skip
@@ -27,6 +28,7 @@ NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten
 LIKE = frozenset({"like", "similar", "more", "others", "such", "same", "alike"})
 NEAR = 3  # words
 _AROUND = ",;.:!?()[]\"' "
+_EXCEPT = re.compile(r"\bexcept(?:\s+(?:for|that))?\b", re.IGNORECASE)
 _TOKEN = re.compile(r"[^\W_]+|[,;.:!?]")
 Phrase = tuple[str, ...]
 
@@ -52,13 +54,15 @@ class Reading:
     unknown: Sequence[str] = ()
 
 
-def read_query(text: str, attributes: Mapping[str, Sequence[str]]) -> Reading:
+def read_query(text: str, attributes: Mapping[str, Sequence[str]], *, photo: bool = False) -> Reading:
     """Return what a text asks for.
 
     Args:
         text: the words.
         attributes: attribute -> values that the encoder tells apart; may be empty.
+        photo: whether they go with a photo: "like this except blue" asks for blue, "shoes except blue ones" refuses it.
     """
+    text = _EXCEPT.sub("but", text) if photo else text
     told, values = _TOKEN.findall(text.casefold()), _phrases(attributes)
     words = [word for at, word in enumerate(told) if not _says_how_many(told, at)]
     names = {form: name for name in attributes for word in _words(name) for form in _forms(word)}
@@ -111,10 +115,12 @@ def content(text: str, *, like: str | None = None, k: int | None = None) -> str:
         like: a photo that it may name.
         k: a number of pictures that it may name: the first such number says how many are wanted.
     """
-    words = (text.replace(like, " ") if like else text).split()
+    words = (_EXCEPT.sub("but", text.replace(like, " ")) if like else text).split()
     bare = [word.casefold().strip(_AROUND) for word in words]
     asked = next((at for at, word in enumerate(bare) if k is not None and word in (str(k), *_spoken(k))), None)
-    said = [at for at in range(len(words)) if at != asked and _says_something(bare, at)]
+    if asked is not None:
+        del words[asked], bare[asked]
+    said = [at for at in range(len(words)) if _says_something(bare, at)]
     return " ".join(words[said[0] : said[-1] + 1]).strip(_AROUND) if said else ""
 
 
@@ -131,7 +137,7 @@ def _phrases(attributes: Mapping[str, Sequence[str]]) -> dict[Phrase, tuple[str,
     for name, values in attributes.items():
         for value in values:
             *first, last = _words(value) or [""]
-            for form in _forms(last):
+            for form in (*_forms(last), *_turned(last)):
                 found.setdefault((*first, form), (name, value))
     return found
 
@@ -169,6 +175,15 @@ def _refusal(words: Sequence[str], at: int) -> int:
         if words[at : at + len(parts)] == parts:
             return len(parts)
     return 0
+
+
+def _turned(word: str) -> Iterator[str]:
+    """Yield the nouns of a word such as `dotted`, singular and plural, and the comparative of any: `dots`, `larger`."""
+    yield word + ("r" if word.endswith("e") else "er")
+    if word.endswith("ed") and len(word) > 5:
+        base = word[:-2]
+        base = base[:-1] if base[-1] == base[-2] else base
+        yield from (base, f"{base}s", f"{base}e", f"{base}es")
 
 
 def _spoken(number: int) -> Sequence[str]:

@@ -82,6 +82,19 @@ def test_another_value_is_asked_for_by_its_attribute() -> None:
     assert beside(reading, {}) == reading
 
 
+def test_except_refuses_but_beside_a_photo_it_asks() -> None:
+    for text in ("except blue", "the same except for blue ones", "like it, except that it is blue"):
+        assert read_query(text, ATTRIBUTES).refused == {"colour": ("blue",)}
+        assert read_query(text, ATTRIBUTES, photo=True).asked == {"colour": ("blue",)}
+
+
+def test_nouns_and_comparatives_stand_for_their_values() -> None:
+    patterns = {"texture": ("striped", "dotted", "checked", "plain"), "size": ("small", "large"), "colour": ("red",)}
+    asked = read_query("with stripes, dots and checks, larger and redder", patterns).asked
+    assert asked == {"texture": ("striped", "dotted", "checked"), "size": ("large",)}
+    assert read_query("without dots", patterns).refused == {"texture": ("dotted",)}
+
+
 def test_an_encoder_without_attributes_knows_no_unknown_words() -> None:
     found = read_query("a dog without a leash", {})
     assert (found.asked, found.refused, found.unknown) == ({}, {}, ())
@@ -98,6 +111,14 @@ def test_an_encoder_without_attributes_knows_no_unknown_words() -> None:
         ("photo.png: I want two similar bags that are striped", "photo.png", 2, "bags that are striped"),
         ("six red umbrellas", None, 6, "red umbrellas"),
         ("find 3 with two hats", "photo.png", 3, "two hats"),
+        (
+            "can you turn up three hats like it, two of them green",
+            "photo.png",
+            3,
+            "turn up hats like it, two of them green",
+        ),
+        ("like photo.png except that they are blue", "photo.png", None, "blue"),
+        ("shoes except blue ones", None, None, "shoes except blue"),
         ("two hats", None, None, "two hats"),
         ("but not red", "photo.png", 3, "but not red"),
         ("like it, without stripes", "photo.png", None, "without stripes"),
