@@ -166,7 +166,7 @@ class ToolRules:
     grounded: Mapping[str, Grounding] = field(default_factory=dict)  # argument -> where from
     keywords: tuple[
         str, ...
-    ] = ()  # for the ranker alone: what people say for it; `#` any number, `#file` a file's name
+    ] = ()  # for the ranker alone: what people say for it; `#` any number, `#file` a file's name, `#picture` a picture's
     references: tuple[str, ...] = ()  # arguments in which `$N` means the text of result N
 
 
