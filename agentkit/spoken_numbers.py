@@ -32,25 +32,8 @@ _UNITS = [
 _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _SMALL = {word: n for n, word in enumerate(_UNITS)} | {word: 10 * n for n, word in enumerate(_TENS, 2)}
 _SCALES = {"hundred": 100, "thousand": 1_000, "million": 1_000_000}
-_POINTING = frozenset(
-    {
-        "the",
-        "this",
-        "that",
-        "which",
-        "each",
-        "every",
-        "another",
-        "other",
-        "any",
-        "same",
-        "first",
-        "last",
-        "next",
-        "new",
-        "old",
-    }
-)  # before `one` it is no number
+_POINT = "the this that which each every another other any same first last next new old"  # before `one`, which is no number then
+_POINTING = frozenset(_POINT.split())
 _WORD = re.compile(r"[a-z]+|[^a-z\s-]+")  # a sign ends a number; a hyphen joins
 
 

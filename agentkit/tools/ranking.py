@@ -22,9 +22,8 @@ NEARLY = 1.0  # nats between two long jobs that a request may both be about
 FLOOR = -6.0  # no tool is made less likely than by this much
 
 _PARTS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_a-zA-Z]+")
-_WISH = re.compile(
-    r"(?:\b(?:would|you|to)|['’]d) like\b", re.IGNORECASE
-)  # anywhere else `like` is a word: what resembles something
+# elsewhere `like` is a word: something that resembles something
+_WISH = re.compile(r"(?:\b(?:would|you|to)|['’]d) like\b", re.IGNORECASE)
 _PICTURE = re.compile(
     r"#picture|(?<![\w@])[\w./~-]*\w\.(?:png|jpe?g|gif|bmp|tiff?|webp|avif|heic)\b(?![@.]\w)", re.IGNORECASE
 )

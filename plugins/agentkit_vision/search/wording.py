@@ -21,6 +21,11 @@ WORDS = """
     where which with would you
 """
 STOP = frozenset(WORDS.split())
+ASK = """
+    but can could fetch find get give i image images it like locate me need one ones photo photos pics picture pictures please
+    same search see show similar them these they this those us want would you
+"""
+ASKING = frozenset(ASK.split())  # before and after what is wanted these are about the search
 REFUSING = ("without any", "without", "but not", "and not", "not", "no", "except for", "except", "excluding", "minus", "other than", "instead of", "rather than")  # fmt: skip
 OTHER = frozenset({"other", "another", "different"})  # before the name of an attribute
 ENDS = frozenset({",", ";", ".", ":", "!", "?", "but", "with", "in", "like"})
@@ -120,8 +125,11 @@ def content(text: str, *, like: str | None = None, k: int | None = None) -> str:
     asked = next((at for at, word in enumerate(bare) if k is not None and word in (str(k), *_spoken(k))), None)
     if asked is not None:
         del words[asked], bare[asked]
-    said = [at for at in range(len(words)) if _says_something(bare, at)]
-    return " ".join(words[said[0] : said[-1] + 1]).strip(_AROUND) if said else ""
+    said = [at for at in range(len(words)) if _says_something(bare, at)] or [len(words)]
+    about = [at for at, word in enumerate(bare) if word in ASKING]
+    start = max((at + 1 for at in about if at < said[0]), default=0)
+    end = min((at for at in about if at > said[-1]), default=len(words))
+    return " ".join(words[start:end]).strip(_AROUND)
 
 
 def _says_something(words: Sequence[str], at: int) -> bool:
