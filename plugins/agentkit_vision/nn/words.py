@@ -79,7 +79,7 @@ class Words:
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text's words."""
-        return [self._ids.get(word, UNKNOWN) for word in split(text)]
+        return [self._id(word) or UNKNOWN for word in split(text)]
 
     def batch(self, texts: Sequence[str], *, length: int) -> NDArray[np.int64]:
         """Return the ids of texts, (texts, longest of them), filled up with padding; at least one column.
@@ -99,7 +99,11 @@ class Words:
 
     def unknown(self, text: str) -> list[str]:
         """Return the words of a text that are not known, each once, in their order."""
-        return list(dict.fromkeys(word for word in split(text) if word not in self._ids))
+        return list(dict.fromkeys(word for word in split(text) if not self._id(word)))
+
+    def _id(self, word: str) -> int | None:
+        """Return the id of a word, or of what is before its apostrophe: `colour` of `colour's`; None where it knows neither."""
+        return self._ids.get(word) or self._ids.get(word.partition("'")[0])
 
     def save(self, path: Path) -> None:
         """Write the words as JSON."""

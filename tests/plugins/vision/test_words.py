@@ -50,6 +50,12 @@ def test_ids() -> None:
     assert WORDS.unknown("3 red") == []
 
 
+def test_what_comes_with_an_apostrophe_is_known_by_what_is_before_it() -> None:
+    words = Words(("what's", "what", "shoe"))
+    assert words.encode("what's the shoe’s colour") == [2, 1, 4, 1]
+    assert words.unknown("What's the shoe's or hat's") == ["the", "or", "hat's"]
+
+
 def test_a_vocabulary_is_built_from_what_is_frequent() -> None:
     built = Words.build(["red shoe", "red mug", "shoe", "a hat"], least=2)
     assert built.words[:2] == ("red", "shoe")
