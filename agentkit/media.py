@@ -24,8 +24,8 @@ from agentkit.errors import UnsupportedPart, UsageError
 from agentkit.types import AudioPart, ImagePart, Provenance, Trust
 
 __all__ = [
-    "AUDIO", "IMAGES", "MAX_BYTES", "block_of", "bytes_of", "fetched", "is_media", "kept", "looks_like", "mime_type",
-    "pixels", "prune",
+    "AUDIO", "IMAGES", "MAX_BYTES", "PICTURE_NAMES", "block_of", "bytes_of", "fetched", "is_media", "kept", "looks_like",
+    "mime_type", "pixels", "prune",
 ]  # fmt: skip
 
 MAX_BYTES = 32 << 20  # of one file
@@ -50,7 +50,7 @@ _BRANDS = {
     b"heix": "image/heic",
     b"mif1": "image/heic",
 }
-_NAMES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".heic"})
+PICTURE_NAMES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".heic"})
 _KEPT = re.compile(r"[0-9a-f]{64}")
 _SIZE_AT = {"image/png": (16, ">II"), "image/gif": (6, "<HH"), "image/bmp": (18, "<ii")}
 
@@ -65,7 +65,7 @@ def is_media(block: Block) -> bool:
 
 def looks_like(path: Path) -> bool:
     """Whether a path has a picture's name."""
-    return path.suffix.lower() in _NAMES
+    return path.suffix.lower() in PICTURE_NAMES
 
 
 def mime_type(data: bytes) -> str | None:

@@ -1,6 +1,6 @@
 """Which tools a request is about, by its words alone: BM25 over names, descriptions and argument names.
 
-Pure and deterministic, standard library only. Scores are natural logarithms of how much likelier each tool is
+Pure and deterministic. Scores are natural logarithms of how much likelier each tool is
 than an even choice, bounded, so that `weight * score` can be added to a model's log-probability of the tool.
 """
 
@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
+from agentkit.media import PICTURE_NAMES
 from agentkit.types import ToolSpec
 
 K1 = 1.2  # how soon a repeated word stops counting
@@ -24,9 +25,8 @@ FLOOR = -6.0  # no tool is made less likely than by this much
 _PARTS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_a-zA-Z]+")
 # elsewhere `like` is a word: something that resembles something
 _WISH = re.compile(r"(?:\b(?:would|you|to)|['’]d) like\b", re.IGNORECASE)
-_PICTURE = re.compile(
-    r"#picture|(?<![\w@])[\w./~-]*\w\.(?:png|jpe?g|gif|bmp|tiff?|webp|avif|heic)\b(?![@.]\w)", re.IGNORECASE
-)
+_ENDINGS = "|".join(sorted(name.removeprefix(".") for name in PICTURE_NAMES))
+_PICTURE = re.compile(rf"#picture|(?<![\w@])[\w./~-]*\w\.(?:{_ENDINGS})\b(?![@.]\w)", re.IGNORECASE)
 _URL = re.compile(r"#url|https?://\S+")
 _FILE = re.compile(r"#file|(?<![\w@])[\w./-]*\w\.[a-z]{1,4}\b(?![@.]\w)|\w/\w")
 _NUMBER = re.compile(r"(?<![\w.#/-])\d|#(?!\w)")
@@ -85,17 +85,16 @@ def words(text: str) -> tuple[str, ...]:
     `%` is a word, and so is what others are examples of: `#` for a number, `#file` for a file's name, `#picture` for a
     picture's, `#url`. What a picture is called says nothing about what is to be done with it.
     """
-    rest = _URL.sub(" ", text)
-    plain = _PICTURE.sub(" ", rest)
+    bare = _PICTURE.sub(" ", text)
+    rest = _URL.sub(" ", bare)
     told = (
-        ("#url", rest != text),
-        ("#picture", plain != rest),
-        ("#file", _FILE.search(plain)),
-        ("#", _NUMBER.search(plain)),
+        ("#url", _URL.search(text)),
+        ("#picture", bare != text),
+        ("#file", _FILE.search(rest)),
+        ("#", _NUMBER.search(rest)),
     )
     kinds = [kind for kind, is_there in told if is_there]
-    wordy = _WISH.sub(" ", _PICTURE.sub(" ", text)).replace("%", " percent ")
-    found = [part.casefold() for part in _PARTS.findall(wordy)]
+    found = [part.casefold() for part in _PARTS.findall(_WISH.sub(" ", bare).replace("%", " percent "))]
     return (*(stem(word) for word in found if word not in STOP_WORDS), *kinds)
 
 

@@ -67,7 +67,8 @@ def caption_image(image: Image, context: ToolContext) -> Outcome:
     timeout_s=TIMEOUT_S,
     grounded={"image": "context", "question": "clause"},
     keywords=(
-        "#picture picture photo colour color shade kind type sort many count size shape pattern texture material whether look see show big small large",
+        "#picture picture photo colour color shade kind type sort many count size shape pattern texture material whether",
+        "look see show big small large",
     ),
 )
 def ask_image(image: Image, question: Question, context: ToolContext) -> Outcome:
@@ -97,7 +98,8 @@ def ask_image(image: Image, question: Question, context: ToolContext) -> Outcome
     timeout_s=TIMEOUT_S,
     grounded={"what": "clause", "like": "context", "k": "context", "folder": "context"},
     keywords=(
-        "#picture # pictures similar same alike resemble lookalikes match look see show more others ones version but except only search",
+        "#picture # pictures similar same alike resemble lookalikes match more others ones version but except only search",
+        "look see show",
     ),
 )
 def find_images(

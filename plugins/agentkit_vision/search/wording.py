@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
+from agentkit_vision.nn.words import split
+
 __all__ = ["Reading", "beside", "content", "read_query"]
 
 WORDS = """
@@ -29,7 +31,7 @@ ASKING = frozenset(ASK.split())  # before and after what is wanted these are abo
 REFUSING = ("without any", "without", "but not", "and not", "not", "no", "except for", "except", "excluding", "minus", "other than", "instead of", "rather than")  # fmt: skip
 OTHER = frozenset({"other", "another", "different"})  # before the name of an attribute
 ENDS = frozenset({",", ";", ".", ":", "!", "?", "but", "with", "in", "like"})
-NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+NUMBERS = frozenset(["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"])
 LIKE = frozenset({"like", "similar", "more", "others", "such", "same", "alike"})
 NEAR = 3  # words
 _AROUND = ",;.:!?()[]\"' "
@@ -113,30 +115,31 @@ def beside(reading: Reading, own: Mapping[str, str]) -> Reading:
 
 
 def content(text: str, *, like: str | None = None, k: int | None = None) -> str:
-    """Return the words of "find 4 like photo.png in blue, please" that say what: "blue"; nothing where none does.
+    """Return the words of "find 4 like photo.png in blue, please" that say what: "in blue"; nothing where none does.
 
     Args:
         text: a clause of somebody's request, or words.
         like: a photo that it may name.
         k: a number of pictures that it may name: the first such number says how many are wanted.
     """
-    words = (_EXCEPT.sub("but", text.replace(like, " ")) if like else text).split()
+    words = (text.replace(like, " ") if like else text).split()
     bare = [word.casefold().strip(_AROUND) for word in words]
-    asked = next((at for at, word in enumerate(bare) if k is not None and word in (str(k), *_spoken(k))), None)
+    asked = next((at for at, word in enumerate(bare) if k is not None and split(word) == split(str(k))), None)
     if asked is not None:
         del words[asked], bare[asked]
     said = [at for at in range(len(words)) if _says_something(bare, at)] or [len(words)]
     about = [at for at, word in enumerate(bare) if word in ASKING]
     start = max((at + 1 for at in about if at < said[0]), default=0)
     end = min((at for at in about if at > said[-1]), default=len(words))
-    return " ".join(words[start:end]).strip(_AROUND)
+    kept = words[start:end]
+    return "" if all(map(str.isdecimal, kept)) else " ".join(kept).strip(_AROUND)
 
 
 def _says_something(words: Sequence[str], at: int) -> bool:
     """Whether a word, or the refusal that begins with it, says what is wanted; "another" does before what it is about."""
     if words[at] in OTHER and not _refusal(words, at):
         return at + 1 < len(words) and words[at + 1] not in STOP
-    return _refusal(words, at) > 0 or words[at] not in STOP | ENDS | {""}
+    return _refusal(words, at) > 0 or not (words[at] in STOP | ENDS | {""} or words[at].isdecimal())
 
 
 def _phrases(attributes: Mapping[str, Sequence[str]]) -> dict[Phrase, tuple[str, str]]:
@@ -192,10 +195,6 @@ def _turned(word: str) -> Iterator[str]:
         base = word[:-2]
         base = base[:-1] if base[-1] == base[-2] else base
         yield from (base, f"{base}s", f"{base}e", f"{base}es")
-
-
-def _spoken(number: int) -> Sequence[str]:
-    return NUMBERS[number - 2 : number - 1] if number >= 2 else ()
 
 
 def _words(text: str) -> list[str]:

@@ -70,6 +70,7 @@ def test_words_are_split_and_stemmed() -> None:
         ("I'd like to see it", ("see",)),
         ("would you like plums", ("plum",)),
         ("3 plums like it", ("3", "plum", "lik", "#")),
+        ("what is in https://example.com/a.png", ("http", "#url", "#picture")),
         ("open https://example.com/", ("open", "http", "exampl", "com", "#url")),
     ],
 )
